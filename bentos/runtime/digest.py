@@ -1,0 +1,78 @@
+"""The digest of a folder, and the check that the bytes a server is given are those its release names."""
+
+import hashlib
+import tarfile
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from bentos.runtime.release import Release
+
+AGAIN = "Release the version again, so that its bytes are fetched from the store."
+
+
+class DigestError(Exception):
+    """Bytes are not those that were named; nothing is loaded from them."""
+
+
+def pack(folder: Path, file: BinaryIO, without: str = "") -> None:
+    """Write a folder as one tar whose bytes depend on the names and contents of its files only; `without` names one to leave out."""
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            info = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            info.size, info.mode = path.stat().st_size, 0o644
+            if info.name != without:
+                with path.open("rb") as content:
+                    tar.addfile(info, content)
+
+
+class _Hash:
+    """A file that keeps only the digest of what is written to it."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self.size
+
+
+def digest_of(folder: Path, without: str = "") -> str:
+    """Reference that the store gives to this folder: `sha256:<hex>.tar`. A file too many changes it as much as a changed byte."""
+    file = _Hash()
+    pack(folder, cast(BinaryIO, file), without)
+    return f"sha256:{file.sha256.hexdigest()}.tar"
+
+
+def artefact_in(bento: Path) -> Path:
+    """The folder with the model's files in an exported bento.
+
+    Raises:
+        DigestError: there is not exactly one.
+    """
+    found = sorted(bento.glob("models/*/*/card.json"))
+    if len(found) != 1:
+        raise DigestError(f"The bento at {bento} holds {len(found)} models with a card.json; a release has one.")
+    return found[0].parent
+
+
+def check(release: Release, bento: Path) -> None:
+    """Compare a bento and the model inside with the release that names them.
+
+    Raises:
+        DigestError: they differ, or are not there.
+    """
+    if not bento.is_dir():
+        raise DigestError(f"Release {release.id!r}: its bento is missing at {bento}. {AGAIN}")
+    for what, named, found in (
+        ("bento", release.bento, digest_of(bento)),
+        ("model", release.artefact, digest_of(artefact_in(bento), without="model.yaml")),  # BentoML's own note beside the model's files
+    ):
+        if found != named:
+            raise DigestError(
+                f"Release {release.id!r}: the {what} at {bento} has digest {found[:19]}…, but the release names {named[:19]}…. Nothing was loaded from it. {AGAIN}"
+            )

@@ -1,0 +1,215 @@
+"""What an endpoint does with a request: validate, score, write the log line, reply. No HTTP and no BentoML here."""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any, Self
+
+import numpy as np
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from bentos.runtime.contract import Contract
+from bentos.runtime.errors import Field, Refused, invalid
+from bentos.runtime.ids import Uuid7
+from bentos.runtime.log import LogWriter
+from bentos.runtime.metrics import Metrics
+from bentos.runtime.rows import FeedbackResponse, feedback_model, request_model, response_model
+from bentos.runtime.scoring import Score, Scorer
+
+TOLERANCE = 1e-4  # between machines; the parity check of training allows the same
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server runs: what it is told by its environment, read when the service is made."""
+
+    release: str = ""
+    log: Path | None = None
+    fsync: bool = False
+    max_skew: timedelta = timedelta(seconds=300)
+    predict_key: str = field(default="", repr=False)
+    feedback_key: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Self:
+        """Read `RATCHET_RELEASE`, `_LOG`, `_FSYNC`, `_MAX_SKEW_SECONDS`, `_PREDICT_KEY`, `_FEEDBACK_KEY`. Without `RATCHET_LOG` no log is kept."""
+        log = environ.get("RATCHET_LOG", "")
+        return cls(
+            release=environ.get("RATCHET_RELEASE", ""),
+            log=Path(log) if log else None,
+            fsync=environ.get("RATCHET_FSYNC", "").lower() in {"1", "true", "yes", "on"},
+            max_skew=timedelta(seconds=float(environ.get("RATCHET_MAX_SKEW_SECONDS", "300"))),
+            predict_key=environ.get("RATCHET_PREDICT_KEY", ""),
+            feedback_key=environ.get("RATCHET_FEEDBACK_KEY", ""),
+        )
+
+
+class Models:
+    """The Pydantic models of an endpoint's requests and replies."""
+
+    def __init__(self, contract: Contract, max_rows: int) -> None:
+        self.contract = contract
+        self.request = request_model(contract, max_rows)
+        self.response = response_model(contract)
+        self.feedback = feedback_model(contract, max_rows)
+
+
+class Endpoint:
+    """Answers the requests of one model version.
+
+    Raises:
+        ValueError: the artefact was trained under another contract than `models` are made from, or scores its golden rows otherwise.
+    """
+
+    def __init__(self, scorer: Scorer, models: Models, place: Place, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        card, contract = scorer.card, models.contract
+        if card.contract != contract:
+            raise ValueError(
+                f"model.toml of {contract.name!r} is not the contract that version {card.version!r} was trained under: train again, or build from that commit"
+            )
+        self.scorer, self.models, self.place, self.clock = scorer, models, place, clock
+        self.ready = False
+        self.metrics = Metrics(card.name, card.version, scorer.possible_flags)
+        self._ids = Uuid7()
+        logs = place.log / card.name if place.log else None
+        self._predictions = LogWriter(logs / "predictions", place.fsync) if logs else None
+        self._feedback = LogWriter(logs / "feedback", place.fsync) if logs else None
+        self._features = tuple(contract.features)
+
+    @property
+    def inline(self) -> bool:
+        """True when a row takes microseconds, so that a thread would cost more than it frees."""
+        return self.scorer.card.format == "onnx"
+
+    def warm_up(self) -> None:
+        """Score the golden rows, then be ready.
+
+        Raises:
+            ValueError: they do not get the scores they got when the model was exported.
+        """
+        card = self.scorer.card
+        if card.golden:
+            found = self.scorer.score_rows([golden.row for golden in card.golden])
+            off = max(_distance(score, golden.score) for score, golden in zip(found, card.golden, strict=True))
+            if not off <= TOLERANCE:
+                raise ValueError(
+                    f"version {card.version!r} of {card.name!r} scores its golden rows otherwise than at its export: {off:.2g} off, allowed {TOLERANCE:g}"
+                )
+        self.ready = True
+
+    def close(self) -> None:
+        """Take no more requests; flush and close the logs."""
+        self.ready = False
+        for log in (self._predictions, self._feedback):
+            if log:
+                log.close()
+
+    def predict(self, body: bytes) -> bytes:
+        """Reply to the body of POST /predict.
+
+        Raises:
+            Refused: it is not answered.
+        """
+        started = perf_counter_ns()
+        data = orjson.dumps(self.answer(_parsed(self.models.request, body), started))
+        self.metrics.latency.observe((perf_counter_ns() - started) / 1e9)
+        return data
+
+    def answer(self, request: Any, started: int = 0) -> dict[str, Any]:
+        """Reply to a parsed request, as `models.response` describes it; its log lines are on disk when this returns. `started` is a `perf_counter_ns`."""
+        card, now = self.scorer.card, self.clock()
+        rows: list[dict[str, Any]] = request.rows
+        self._check_times([(f"rows.{i}.event_time", row.get("event_time")) for i, row in enumerate(rows)], now)
+        scores = self.scorer.score_rows(rows)
+        self._check_scores(scores)
+        wall, latency = now.isoformat(), (perf_counter_ns() - started) // 1000 if started else 0
+        answers, lines = [], []
+        for row, score in zip(rows, scores, strict=True):
+            answer = {"id": self._ids(), "prediction": self.scorer.decide(score), "score": score, "flags": self.scorer.flags(row)}
+            time, entity = row.get("event_time"), row.get("entity")
+            line = {
+                "v": 1,
+                "model": card.name,
+                "version": card.version,
+                "release": self.place.release,
+                "role": "champion",
+                "event_time": time.isoformat() if time else wall,
+                "wall_time": wall,
+                "row": {name: row.get(name) for name in self._features},
+                "latency_us": latency,
+                "entity": hash_of(entity) if entity else "",
+            }
+            answers.append(answer)
+            lines.append(line | answer)
+        self._write(self._predictions, lines)
+        self._count(answers)
+        return {"model": card.name, "version": card.version, "release": self.place.release, "answers": answers}
+
+    def take_feedback(self, body: bytes) -> bytes:
+        """Reply to the body of POST /feedback.
+
+        Raises:
+            Refused: it is not taken.
+        """
+        reply = self.take_labels(_parsed(self.models.feedback, body))
+        return reply.model_dump_json().encode()
+
+    def take_labels(self, request: Any) -> FeedbackResponse:
+        """Write parsed labels to the feedback log."""
+        now, labels = self.clock(), request.labels
+        self._check_times([(f"labels.{i}.time", label.time) for i, label in enumerate(labels)], now)
+        wall = now.isoformat()
+        lines = [{"v": 1, "id": each.id, "label": each.label, "time": each.time.isoformat() if each.time else wall, "wall_time": wall} for each in labels]
+        self._write(self._feedback, lines)
+        self.metrics.feedback.inc(len(lines))
+        return FeedbackResponse(accepted=len(lines))
+
+    def _check_times(self, times: list[tuple[str, datetime | None]], now: datetime) -> None:
+        latest = now + self.place.max_skew
+        late = [Field(path=path, message="The time is too far ahead of the server's clock.") for path, time in times if time and time > latest]
+        if late:
+            raise Refused(HTTPStatus.BAD_REQUEST, "skew", f"{len(late)} time(s) lie more than {self.place.max_skew.total_seconds():g} s ahead.", late[:20])
+
+    def _check_scores(self, scores: list[Score]) -> None:
+        lost = [i for i, score in enumerate(scores) if not (all(map(math.isfinite, score)) if isinstance(score, list) else math.isfinite(score))]
+        if lost:
+            fields = [Field(path=f"rows.{i}", message="The model gives no finite score for this row.") for i in lost[:20]]
+            raise Refused(HTTPStatus.BAD_REQUEST, "unscorable", f"{len(lost)} row(s) cannot be scored.", fields)
+
+    def _write(self, log: LogWriter | None, lines: list[dict[str, Any]]) -> None:
+        if log is None:
+            return
+        try:
+            log.append(lines)
+        except OSError as err:
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "log", "The log cannot be written, and nothing is answered that is not logged.") from err
+
+    def _count(self, answers: list[dict[str, Any]]) -> None:
+        self.metrics.predictions.inc(len(answers))
+        for answer in answers:
+            for flag in answer["flags"]:
+                self.metrics.flag(flag)
+
+
+def hash_of(entity: str) -> str:
+    """What the log keeps of an entity: 16 hex digits of its sha256."""
+    return hashlib.sha256(entity.encode()).hexdigest()[:16]
+
+
+def _parsed(model: type[BaseModel], body: bytes) -> Any:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as err:
+        raise invalid(err) from None  # the original holds the caller's values, which belong in no traceback
+
+
+def _distance(score: Score, expected: Score) -> float:
+    """Largest difference, relative where the expected score is above one."""
+    found, wanted = np.atleast_1d(score), np.atleast_1d(expected)
+    return float((np.abs(found - wanted) / np.maximum(1.0, np.abs(wanted))).max())

@@ -1,0 +1,38 @@
+"""What /metrics shows of one server process. Every label has a bounded set of values: model, version, flag, code."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector, disable_created_metrics, generate_latest
+
+LATENCY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)  # seconds; ONNX answers in 0.0001, scikit-learn in 0.005
+
+
+class Metrics:
+    """The meters of one model version, in a registry of their own."""
+
+    def __init__(self, model: str, version: str, flags: Iterable[str]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the series and say when this process began
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        labels = {"model": model, "version": version}
+        names, registry = tuple(labels), self.registry
+        self.predictions = Counter("ratchet_predictions", "Rows answered.", names, registry=registry).labels(**labels)
+        self.feedback = Counter("ratchet_feedback", "Labels accepted.", names, registry=registry).labels(**labels)
+        self.latency = Histogram("ratchet_request_seconds", "Body read until reply ready.", names, buckets=LATENCY, registry=registry).labels(**labels)
+        self._errors = Counter("ratchet_errors", "Requests not answered, by error code.", (*names, "code"), registry=registry)
+        flagged = Counter("ratchet_flags", "Answered rows with what training did not see.", (*names, "flag"), registry=registry)
+        self._flags = {flag: flagged.labels(**labels, flag=flag) for flag in flags}
+        self._labels = labels
+
+    def flag(self, name: str) -> None:
+        """Count a flagged row."""
+        self._flags[name].inc()
+
+    def error(self, code: str) -> None:
+        """Count a request that was not answered."""
+        self._errors.labels(**self._labels, code=code).inc()
+
+    def render(self) -> bytes:
+        """Prometheus text format."""
+        return generate_latest(self.registry)

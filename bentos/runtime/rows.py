@@ -1,0 +1,106 @@
+"""The types of requests and answers, made from a contract. Wrong is refused here; unseen is not wrong and passes."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, with_config
+from typing_extensions import TypedDict
+
+from bentos.runtime.contract import Contract, Feature
+
+LIMIT = 1e30  # beyond any measurement, and well inside float32 (3.4e38), in which exported models compute
+LONGEST = 1_000  # characters of a category or an entity
+UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+def _iso(value: Any) -> Any:
+    if not isinstance(value, str) or value[4:5] != "-":  # Pydantic would take "20130101" for seconds since 1970
+        raise ValueError("the time must be ISO 8601, as 2013-01-01T08:30:00Z")
+    return value
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:  # the years 1 and 9999, a zone further
+        raise ValueError("the time is out of range") from None
+
+
+Number = Annotated[float, Field(ge=-LIMIT, le=LIMIT)]
+Integer = Annotated[float, Field(ge=-LIMIT, le=LIMIT, multiple_of=1)]  # 3.0 is the integer 3 in JSON, and many clients send it so
+Text = Annotated[str, Field(max_length=LONGEST, pattern=r"^[^\x00]*$")]  # ONNX's strings end at NUL
+Moment = Annotated[datetime, Field(strict=False), BeforeValidator(_iso), AfterValidator(_utc)]
+
+
+def row_model(contract: Contract) -> Any:
+    """A typed dict, since a feature may have any name: exactly the contract's features, and `event_time` and `entity` where the caller has them.
+
+    Strict: no coercion, no unknown field, no NaN. A naive time is UTC. A nullable feature may be null or left out.
+    """
+    columns: dict[str, Any] = {name: _column(feature) for name, feature in contract.features.items()}
+    columns["event_time"] = NotRequired[Annotated[Moment | None, Field(description="When the event happened, ISO 8601; left out: now.")]]
+    columns["entity"] = NotRequired[Annotated[Text | None, Field(description="What the row is about; only a hash of it is kept.")]]
+    return with_config(STRICT)(TypedDict("Row", columns))  # type: ignore[operator]  # the fields are known at run time only
+
+
+def _column(feature: Feature) -> Any:
+    kind: Any = {"number": Number, "integer": Integer, "boolean": bool, "category": Text}[feature.type]
+    if feature.closed and feature.type == "category":
+        kind = Literal[feature.closed]
+    if feature.description:
+        kind = Annotated[kind, Field(description=feature.description)]
+    return NotRequired[kind | None] if feature.nullable else kind
+
+
+def request_model(contract: Contract, max_rows: int) -> type[BaseModel]:
+    """Body of POST /predict: `rows`, 1 to `max_rows` of them."""
+    rows: Any = list[row_model(contract)]  # type: ignore[misc]  # as above
+    return create_model("PredictRequest", __config__=STRICT, rows=(rows, Field(min_length=1, max_length=max_rows)))
+
+
+def response_model(contract: Contract) -> type[BaseModel]:
+    """Reply of POST /predict: one answer per row, in the order of the rows."""
+    score = list[float] if contract.task == "multiclass" else float
+    answer = create_model(
+        "RowAnswer",
+        id=(str, Field(description="Name of this answer: send it back with the label to /feedback.")),
+        prediction=(_label(contract), Field(description="What the score stands for.")),
+        score=(
+            score,
+            Field(description={"binary": "Probability of true.", "multiclass": f"Probabilities of {', '.join(contract.classes)}."}.get(contract.task)),
+        ),
+        flags=(list[str], Field(description="What training did not see: unseen:<feature> or range:<feature>.")),
+    )
+    return create_model(
+        "PredictResponse",
+        model=(str, ...),
+        version=(str, Field(description="Version of the model that answered.")),
+        release=(str, Field(description="Release that it was live in.")),
+        answers=(list[answer], ...),  # type: ignore[valid-type]  # as above
+    )
+
+
+def feedback_model(contract: Contract, max_rows: int) -> type[BaseModel]:
+    """Body of POST /feedback: the true outcome of answered rows, by their ids."""
+    label = create_model(
+        "Label",
+        __config__=STRICT,
+        id=(Annotated[str, Field(pattern=UUID)], ...),
+        label=(_label(contract), ...),
+        time=(Moment | None, Field(None, description="When the outcome was known, ISO 8601; left out: now.")),
+    )
+    labels: Any = list[label]  # type: ignore[valid-type]  # as above
+    return create_model("FeedbackRequest", __config__=STRICT, labels=(labels, Field(min_length=1, max_length=max_rows)))
+
+
+class FeedbackResponse(BaseModel):
+    """Reply of POST /feedback."""
+
+    accepted: int = Field(description="Labels that are on disk now; ids that nobody answered are set aside when labels are joined.")
+
+
+def _label(contract: Contract) -> Any:
+    if contract.task == "multiclass":
+        return Literal[contract.classes]
+    return bool if contract.task == "binary" else float

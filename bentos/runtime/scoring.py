@@ -1,0 +1,224 @@
+"""A model's artefact folder and the one way to ask it for scores: training, preflight and the service use the same code.
+
+The folder holds `card.json` and either `model.onnx` or `model.pkl` (joblib of the scikit-learn pipeline).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from bentos.runtime.contract import Contract, Feature
+from bentos.runtime.lines import Answer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Mapping[str, Any]
+Score = float | list[float]
+Array = np.ndarray[Any, np.dtype[Any]]
+FILES = {"onnx": "model.onnx", "sklearn": "model.pkl"}
+DTYPES = {"tensor(string)": np.dtype(object), "tensor(float)": np.dtype("float32"), "tensor(double)": np.dtype("float64")}
+
+
+class Seen(BaseModel):
+    """What one feature held in training: the categories, or the smallest and largest number (None: only nulls)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    values: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+
+class Golden(BaseModel):
+    """A row of the hold-out and the score that the exported model gave it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    row: dict[str, Any]
+    score: Score
+
+
+class Card(BaseModel):
+    """What a server must know of a model, beside its bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    v: Literal[1] = 1
+    name: str
+    version: str
+    format: Literal["onnx", "sklearn"]
+    contract: Contract
+    columns: tuple[str, ...] = Field((), description="Multiclass: labels in the order of the model's own probability columns; empty: sorted.")
+    seen: dict[str, Seen]
+    golden: tuple[Golden, ...] = ()
+    cutoff: datetime = Field(description="Event time of the newest training row.")
+    holdout_score: float
+    metric: str
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the card of an artefact folder."""
+        return cls.model_validate_json((folder / "card.json").read_bytes())
+
+    def save(self, folder: Path) -> None:
+        """Write the card into an artefact folder."""
+        (folder / "card.json").write_text(self.model_dump_json(indent=1) + "\n")
+
+
+def seen_in(frame: "pd.DataFrame", contract: Contract) -> dict[str, Seen]:
+    """What the features of a training frame (in the contract's form) held; nulls are not among the values."""
+    return {name: _seen(frame[name], feature) for name, feature in contract.features.items()}
+
+
+def _seen(column: "pd.Series[Any]", feature: Feature) -> Seen:
+    if feature.type == "category":
+        return Seen(values=tuple(sorted(value for value in column.unique() if value)))
+    known = column.dropna()
+    return Seen(low=float(known.min()), high=float(known.max())) if len(known) else Seen()
+
+
+def request_rows(frame: "pd.DataFrame", contract: Contract) -> list[dict[str, Any]]:
+    """Rows of a training frame (in the contract's form) as a caller would send them."""
+    columns = {name: [_sent(value, feature) for value in frame[name].tolist()] for name, feature in contract.features.items()}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _sent(value: Any, feature: Feature) -> Any:
+    if feature.type == "category":
+        return None if value == "" and feature.nullable else value
+    if math.isnan(value):
+        return None
+    return bool(value) if feature.type == "boolean" else value
+
+
+class Scores(Protocol):
+    """What gives raw scores: (n,) numbers for binary and regression tasks, (n, k) in the model's own order for multiclass."""
+
+    def of_frame(self, frame: "pd.DataFrame") -> Array:
+        """Scores of rows in the contract's form."""
+
+    def of_rows(self, rows: Sequence[Row]) -> Array:
+        """Scores of request rows; a null or missing feature is None or absent."""
+
+
+class OnnxScores:
+    """An ONNX graph with one input of shape (n, 1) per feature that it uses, on one thread, without pandas."""
+
+    def __init__(self, path: Path, contract: Contract) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1  # one row takes microseconds; a second thread only costs
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        unknown = [put.name for put in self.session.get_inputs() if put.name not in contract.features or put.type not in DTYPES]
+        if unknown:
+            raise ValueError(f"{path}: inputs {unknown} are no features of {contract.name!r}, or neither numbers nor text; export the model again")
+        self.inputs = [(put.name, DTYPES[put.type], "" if put.type == "tensor(string)" else math.nan) for put in self.session.get_inputs()]
+        self.outputs = [self.session.get_outputs()[-1].name]  # a classifier gives label and probabilities, a regressor one output
+        self.task = contract.task
+
+    def of_frame(self, frame: "pd.DataFrame") -> Array:
+        """See `Scores`."""
+        return self._run({name: frame[name].to_numpy(dtype).reshape(-1, 1) for name, dtype, _ in self.inputs})
+
+    def of_rows(self, rows: Sequence[Row]) -> Array:
+        """See `Scores`."""
+        feed = {}
+        for name, dtype, null in self.inputs:
+            values = [row.get(name) for row in rows]
+            feed[name] = np.array([[null if value is None else value] for value in values], dtype)
+        return self._run(feed)
+
+    def _run(self, feed: dict[str, Array]) -> Array:
+        found: Array = self.session.run(self.outputs, feed)[0]
+        if self.task == "binary":
+            return found[:, 1]
+        return found if self.task == "multiclass" else found.reshape(-1)
+
+
+class SklearnScores:
+    """The fitted scikit-learn pipeline itself; its functions must import under the same path as in training."""
+
+    def __init__(self, path: Path, contract: Contract) -> None:
+        import joblib
+
+        self.pipeline = joblib.load(path)
+        self.contract = contract
+
+    def of_frame(self, frame: "pd.DataFrame") -> Array:
+        """See `Scores`."""
+        if self.contract.task == "regression":
+            return np.asarray(self.pipeline.predict(frame)).reshape(-1)
+        found = np.asarray(self.pipeline.predict_proba(frame))
+        return found[:, 1] if self.contract.task == "binary" else found
+
+    def of_rows(self, rows: Sequence[Row]) -> Array:
+        """See `Scores`."""
+        import pandas as pd
+
+        return self.of_frame(self.contract.frame(pd.DataFrame(list(rows), columns=list(self.contract.features))))
+
+
+class Scorer:
+    """Scores, decisions and flags of one artefact."""
+
+    def __init__(self, card: Card, scores: Scores) -> None:
+        self.card = card
+        self.scores = scores
+        contract = card.contract
+        columns = card.columns or tuple(sorted(contract.classes))
+        self._order = [columns.index(name) if name in columns else -1 for name in contract.classes]
+        self._in_order = self._order == list(range(len(columns)))
+        seen = {name: (feature.type == "category", card.seen.get(name, Seen())) for name, feature in contract.features.items()}
+        self._values = [(name, frozenset(known.values)) for name, (category, known) in seen.items() if category]
+        self._ranges = [
+            (name, math.inf if known.low is None else known.low, -math.inf if known.high is None else known.high)
+            for name, (category, known) in seen.items()
+            if not category
+        ]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Open an artefact folder."""
+        card = Card.load(folder)
+        opened = OnnxScores if card.format == "onnx" else SklearnScores
+        return cls(card, opened(folder / FILES[card.format], card.contract))
+
+    def score(self, frame: "pd.DataFrame") -> Array:
+        """Scores of a frame that has the contract's columns: (n,), or (n, k) in the order of `contract.classes`."""
+        return self._ordered(self.scores.of_frame(self.card.contract.frame(frame)))
+
+    def score_rows(self, rows: Sequence[Row]) -> list[Score]:
+        """Scores of request rows, without pandas for ONNX. A score may be NaN; the caller says what that means."""
+        found: list[Score] = self._ordered(self.scores.of_rows(rows)).tolist()
+        return found
+
+    def decide(self, score: Score) -> Answer:
+        """The prediction that a score stands for."""
+        if isinstance(score, list):
+            return self.card.contract.classes[max(range(len(score)), key=score.__getitem__)]
+        return score >= self.card.contract.threshold if self.card.contract.task == "binary" else score
+
+    @property
+    def possible_flags(self) -> tuple[str, ...]:
+        """Every flag that `flags` can give."""
+        return tuple(f"unseen:{name}" for name, _ in self._values) + tuple(f"range:{name}" for name, _, _ in self._ranges)
+
+    def flags(self, row: Row) -> list[str]:
+        """What training did not see: `unseen:<feature>` for a category, `range:<feature>` for a number. Nulls are not flagged."""
+        get = row.get
+        found = [f"unseen:{name}" for name, known in self._values if (value := get(name)) and value not in known]
+        return found + [f"range:{name}" for name, low, high in self._ranges if (number := get(name)) is not None and not low <= number <= high]
+
+    def _ordered(self, scores: Array) -> Array:
+        if scores.ndim == 1 or self._in_order:
+            return scores
+        padded = np.hstack([scores, np.zeros((len(scores), 1), scores.dtype)])  # column -1: a class that training never saw
+        return padded[:, self._order]

@@ -1,0 +1,23 @@
+"""monitor: closed windows of live traffic are judged; drift and decay become proposals, and the engine decides."""
+
+from prefect import flow
+from prefect.states import State
+
+from tasks.data.steps import served_rows_validator
+from tasks.governance.steps import hand_over, propose_findings, publish_status
+from tasks.monitoring.steps import judge_windows, proposals_of, report_windows
+
+
+@flow(flow_run_name="monitor-{model}")
+def monitor(model: str) -> State:
+    """Judge every window of live traffic that has closed since the last time.
+
+    Args:
+        model: Name of the model's folder in bentos.
+    """
+    judged = judge_windows(model, served_rows_validator(model))
+    propose_findings(model, proposals_of(judged))
+    hand_over(model)
+    if judged:
+        publish_status()
+    return report_windows(model, judged)

@@ -1,0 +1,17 @@
+"""reconcile: what was decided and never ended is started again; what died is closed or undone."""
+
+from prefect import flow
+
+from tasks.governance.janitor import bury_dead_runs
+from tasks.governance.steps import hand_over, model_names, publish_status
+from tasks.release.steps import restore_live_release
+
+
+@flow(log_prints=False)
+def reconcile() -> None:
+    """Look for what never ended and bring it to an end. Safe to run at any time, by hand as well."""
+    bury_dead_runs()
+    for model in model_names():
+        restore_live_release(model)
+        hand_over(model)
+    publish_status()

@@ -1,0 +1,35 @@
+"""replay: months of the past are sent to the live endpoints as if they happened now."""
+
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from tasks.data.snapshot import label_of
+from tasks.data.steps import next_batches, read_raw
+from tasks.release.steps import endpoint_ports
+from tasks.replay.faults import Fault
+from tasks.replay.steps import deliver_batch, live_ports, prepare_batch, send_feedback, send_requests, start_drills, start_monitors, wait_until_settled
+
+
+@flow(flow_run_name="replay-{dataset}")
+def replay(dataset: str, batches: list[str] | None = None, requests: Annotated[int, Field(ge=100, le=1_000_000)] = 2_000, fault: Fault = "none") -> None:
+    """Replay periods: requests in event order, then their labels, then the period's batch.
+
+    Args:
+        dataset: Name of the dataset's folder in expectations.
+        batches: Periods to replay, such as 2013-04. Leave empty for the one that comes next.
+        requests: Requests per period and model, evenly sampled.
+        fault: What goes wrong. unit_change breaks a feature, concept_change shifts the labels, shuffled_labels spoils a training.
+    """
+    ports = live_ports(dataset, endpoint_ports())
+    if fault == "shuffled_labels":
+        wait_until_settled(start_drills(list(ports)), list(ports))
+        return
+    for batch in batches or next_batches(dataset):
+        path = prepare_batch(dataset, batch, fault, read_raw)
+        traffic = [send_requests(model, path, requests, fault, port, label_of) for model, port in ports.items()]
+        for sent in traffic:
+            send_feedback(sent)
+        runs = [deliver_batch(dataset, batch, path), *start_monitors(list(ports))]
+        wait_until_settled(runs, list(ports))

@@ -1,0 +1,75 @@
+"""The decision engine: a trigger only proposes, this decides. Pure rules first, then the one transaction that records both."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tasks.ledger.chain import History, Ledger
+from tasks.ledger.questions import open_decisions, retrain_decisions
+from tasks.ledger.rows import DecisionRow, ProposalRow
+from tasks.spec import ModelSpec
+
+BY_PERSON = {"first", "on_demand", "new_settings"}  # a person or the installer asked: cooldown and budget guard against machines
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What the engine makes of a proposal, and why."""
+
+    retrain: bool
+    reason: str
+
+
+def weigh(proposal: ProposalRow, history: History, spec: ModelSpec) -> Weighed:
+    """Decide on a proposal: deduplication, one at a time, cooldown, daily budget, in this order. K-of-N is part of the finding itself."""
+    earlier = retrain_decisions(history, spec.name)
+    same = [d for d in earlier if proposal.window and d.window == proposal.window]
+    if same:
+        return Weighed(False, f"window {proposal.window} has led to decision {same[-1].decision} already")
+    if still := open_decisions(history, spec.name):
+        return Weighed(False, f"decision {still[-1].decision} is still open, and there is one at a time")
+    if proposal.trigger in BY_PERSON:
+        return Weighed(True, proposal.reason)
+    return _within_limits(proposal, earlier, spec)
+
+
+def _within_limits(proposal: ProposalRow, earlier: list[DecisionRow], spec: ModelSpec) -> Weighed:
+    """Cooldown and budget by the data's clock; a proposal without event time cannot be placed on it and is let through once a day at most by its window."""
+    now, limits = proposal.event_time, spec.triggers
+    times = [d.event_time for d in earlier if d.event_time]
+    if now and times and now - max(times) < timedelta(days=limits.cooldown_days):
+        return Weighed(False, f"the last decision is of {max(times):%Y-%m-%d %H:%M}, and the cooldown is {limits.cooldown_days:g} days")
+    if now and sum(_same_day(time, now) for time in times) >= limits.daily_budget:
+        return Weighed(False, f"the budget of {limits.daily_budget} decisions on {now:%Y-%m-%d} is spent")
+    return Weighed(True, proposal.reason)
+
+
+def _same_day(one: datetime, other: datetime) -> bool:
+    return one.date() == other.date()
+
+
+def propose(ledger: Ledger, spec: ModelSpec, proposal: ProposalRow) -> DecisionRow:
+    """Record a proposal and the decision on it in one transaction, so that two proposals never both win."""
+    decided: list[DecisionRow] = []
+
+    def decide(history: History) -> list[ProposalRow | DecisionRow]:
+        seq = history[-1].seq + 1 if history else 1
+        weighed = weigh(proposal, history, spec)
+        decision = DecisionRow(
+            actor=proposal.actor,
+            run=proposal.run,
+            decision=f"{spec.name}-{seq}" if weighed.retrain else "",
+            event_time=proposal.event_time,
+            model=spec.name,
+            trigger=proposal.trigger,
+            window=proposal.window,
+            action="retrain" if weighed.retrain else "ignore",
+            reason=weighed.reason,
+            proposal=seq,
+            settings=proposal.settings,
+            drill=proposal.drill,
+        )
+        decided[:] = [decision]
+        return [proposal, decision]
+
+    ledger.transact(decide)
+    return decided[0]

@@ -1,0 +1,114 @@
+"""What flows ask of governance: decide, grant, hand over, show the status. Thin shells around the rules beside this file."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import Flow, State, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import FlowRun
+from prefect.runtime import flow_run
+
+from tasks import handoff
+from tasks.artifact import publish
+from tasks.errors import AppendRefusedError
+from tasks.governance import pursuit
+from tasks.governance.decision import propose
+from tasks.governance.status_page import status_markdown
+from tasks.installation import Installation
+from tasks.ledger.questions import attempts, open_decisions
+from tasks.ledger.rows import BatchRow, ProposalRow, Trigger, VersionRow
+from tasks.order import Drill, Order, TrainingSettings
+
+
+def model_names() -> list[str]:
+    """Names of every model, for a flow to go through."""
+    return Installation.of().project.models()
+
+
+def models_of(dataset: str) -> list[str]:
+    """Names of the models a dataset feeds."""
+    return [spec.name for spec in Installation.of().project.models_of(dataset)]
+
+
+@task(cache_policy=NO_CACHE)
+def take_order(model: str, trigger: Trigger, decision: str, attempt: int, settings: TrainingSettings, drill: Drill) -> Order:
+    """The attempt this run holds. A run that a person or a schedule started proposes first, like everybody else."""
+    here = Installation.of()
+    spec, run = here.project.model(model), flow_run.id or ""
+    if decision:
+        held = attempts(here.ledger.read(), decision)
+        if not held or held[-1].attempt != attempt or not any(d.decision == decision for d in open_decisions(here.ledger.read(), model)):
+            raise AppendRefusedError(f"Attempt {attempt} at {decision}", "the decision has ended, or another attempt holds it")
+        return Order(model=model, decision=decision, attempt=attempt, settings=settings, drill=drill, run=run)
+    proposal = ProposalRow(
+        model=model,
+        trigger=trigger,
+        actor=settings.approver or "ratchet",
+        run=run,
+        reason=settings.reason or f"{trigger.replace('_', ' ')} training",
+        settings=settings.changed(),
+        drill=drill,
+    )
+    decided = propose(here.ledger, spec, proposal)
+    if decided.action == "ignore":
+        return Order(model=model, run=run, refused=decided.reason)
+    granted = pursuit.grant(here.ledger, spec, decided.decision, 0, pursuit.now_utc(), here.settings.lease_seconds)
+    handoff.tag(f"decision:{decided.decision}")
+    return Order(model=model, decision=decided.decision, attempt=granted.attempt, settings=settings, drill=drill, run=run)
+
+
+@task(cache_policy=NO_CACHE)
+def register(version: VersionRow) -> VersionRow:
+    """Record the one version of a decision; a late orphan's is refused."""
+    pursuit.register(Installation.of().ledger, version)
+    return version
+
+
+def close_failed(flow: Flow[Any, Any], run: FlowRun, state: State[Any]) -> None:
+    """Hook of a training that raised an error: it would come again, so the decision ends. A crash is another matter: that one is tried again."""
+    here, model = Installation.of(), str(run.parameters["model"])
+    own = [d.decision for d in open_decisions(here.ledger.read(), model) if d.run == str(run.id)]
+    for decision in [run.parameters.get("decision"), *own]:
+        if decision:
+            pursuit.close(here.ledger, model, str(decision), "failed", state.message or "the training failed", str(run.id))
+
+
+@task(cache_policy=NO_CACHE)
+def propose_findings(model: str, proposals: Sequence[ProposalRow]) -> None:
+    """Let the engine decide on what monitoring found."""
+    here = Installation.of()
+    for proposal in proposals:
+        propose(here.ledger, here.project.model(model), proposal)
+
+
+@task(cache_policy=NO_CACHE)
+def propose_new_data(model: str, taken: Sequence[BatchRow]) -> None:
+    """Propose to retrain on new batches where the model's spec wants that."""
+    here = Installation.of()
+    spec = here.project.model(model)
+    accepted = [batch for batch in taken if batch.verdict == "accepted"]
+    if spec.triggers.new_data == "ignore" or not accepted:
+        return
+    newest = accepted[-1]
+    reason = f"new data: batch {newest.batch} with {newest.rows:,} rows"
+    propose(here.ledger, spec, ProposalRow(model=model, trigger="new_data", window=f"batch {newest.batch}", event_time=newest.end, run=flow_run.id or "", reason=reason))
+
+
+@task(cache_policy=NO_CACHE)
+def hand_over(model: str) -> list[str]:
+    """Start the run that each open decision of a model needs next; returns the started runs' ids."""
+    here = Installation.of()
+    spec, settings, started = here.project.model(model), here.settings, []
+    for decision in open_decisions(here.ledger.read(), model):
+        found = pursuit.pursue(here.ledger, spec, decision, pursuit.now_utc(), settings.lease_seconds, settings.max_attempts, handoff.state_of_key)
+        if found:
+            started.append(handoff.start(found.deployment, found.parameters, key=found.key, tags=found.tags))
+    return started
+
+
+@task(cache_policy=NO_CACHE)
+def publish_status() -> None:
+    """Write the one page that says what is live and what waits for a person."""
+    here = Installation.of()
+    page = status_markdown(here)
+    publish("status", page.markdown, page.description)

@@ -1,0 +1,189 @@
+"""How one flow hands over to the next: by starting a run of a named Prefect deployment, never by calling the other flow."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+from tasks.errors import PlatformError, UnknownNameError
+from tasks.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+RunState = Literal["unknown", "alive", "dead"]
+FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
+POLL_SECONDS = 0.25
+OUTAGE_SECONDS = 60.0  # how long an API may be away: a server that died is up again after 5 s, on a busy machine after 20 s
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """Where a flow run stands."""
+
+    state_type: str
+    state_name: str
+    message: str
+
+    @property
+    def final(self) -> bool:
+        """True when the run will not go on by itself."""
+        return self.state_type in FINAL
+
+    @property
+    def completed(self) -> bool:
+        """True when the run ended well."""
+        return self.state_type == "COMPLETED"
+
+
+def start(deployment: str, parameters: dict[str, Any], key: str = "", tags: Sequence[str] = ()) -> str:
+    """Create a run of the deployment `flow/name` and return its id.
+
+    The same `key` gives the same run, however often it is asked for. Inside a flow run the new run carries the tag
+    `after:<id of this run>`, and the log of this run links the new one.
+
+    Raises:
+        UnknownNameError: no such deployment. PlatformError: the API is not reachable, or refuses the parameters.
+    """
+    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+    giver = _current_run()
+    with connection() as client:
+        try:
+            found = client.read_deployment_by_name(deployment)
+        except ObjectNotFound:
+            raise UnknownNameError("deployment", deployment, deployment_names(client), "Prefect") from None
+        try:
+            run = client.create_flow_run_from_deployment(
+                found.id, parameters=parameters, idempotency_key=key or None, tags=[*tags, *([f"after:{giver}"] if giver else [])]
+            )
+        except PrefectHTTPStatusError as err:
+            raise PlatformError(f"Prefect refuses to start {deployment!r}: {err.response.text}", "Correct the parameters.") from err
+    if giver:
+        from prefect.logging import get_run_logger
+
+        get_run_logger().info("Handed over to %s: %s", deployment, link(str(run.id)))
+    return str(run.id)
+
+
+def state(run_id: str) -> RunOutcome:
+    """Where a run stands now.
+
+    Raises:
+        UnknownNameError: no such run. PlatformError: the API is not reachable.
+    """
+    from prefect.exceptions import ObjectNotFound
+
+    with connection() as client:
+        try:
+            found = client.read_flow_run(UUID(run_id)).state
+        except ObjectNotFound:
+            raise UnknownNameError("flow run", run_id, ()) from None
+    if found is None:
+        return RunOutcome("PENDING", "Unknown", "")
+    return RunOutcome(found.type.value, found.name or found.type.value.title(), found.message or "")
+
+
+def state_of_key(key: str) -> RunState:
+    """Of the runs under an idempotency key: whether one can still do something, all have ended, or none was ever started.
+
+    A run that a person started has no such key; it counts when it took the work on itself and says so with the tag `key:<key>`.
+
+    Raises:
+        PlatformError: the API is not reachable.
+    """
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey, FlowRunFilterTags
+
+    filters = (FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key])), FlowRunFilter(tags=FlowRunFilterTags(all_=[f"key:{key}"])))
+    with connection() as client:
+        found = [run for each in filters for run in client.read_flow_runs(flow_run_filter=each)]
+    if not found:
+        return "unknown"
+    return "alive" if any(run.state is None or not run.state.is_final() for run in found) else "dead"
+
+
+def tag(text: str) -> None:
+    """Add a tag to the flow run that this is called in; outside one it does nothing."""
+    if not (run_id := _current_run()):
+        return
+    with connection() as client:
+        tags = client.read_flow_run(UUID(run_id)).tags
+        client.update_flow_run(UUID(run_id), tags=[*tags, text])
+
+
+def wait(run_id: str, timeout_seconds: float | None = None) -> RunOutcome:
+    """Wait until a run has ended, or until the time is up; then the outcome is not final."""
+    begun = answered = time.monotonic()
+    while True:
+        try:
+            outcome = state(run_id)
+            answered = time.monotonic()
+        except PlatformError:
+            if time.monotonic() - answered > OUTAGE_SECONDS:
+                raise
+        else:
+            if outcome.final or (timeout_seconds is not None and answered - begun >= timeout_seconds):
+                return outcome
+        time.sleep(POLL_SECONDS)
+
+
+def link(run_id: str) -> str:
+    """Address of a run in the UI."""
+    from prefect.settings import PREFECT_UI_URL
+
+    return f"{PREFECT_UI_URL.value() or Settings().ui_url}/runs/flow-run/{run_id}"
+
+
+@contextmanager
+def connection() -> Iterator["SyncPrefectClient"]:
+    """A client of the API that this process is told of, else of this installation.
+
+    Inside a flow run it bears with a server that is away for a while: the run has work to lose. Elsewhere it fails at once.
+
+    Raises:
+        PlatformError: the API is not reachable.
+    """
+    import httpx
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
+
+    api = PREFECT_API_URL.value() or Settings().api_url
+    auth = PREFECT_API_AUTH_STRING.value()
+    try:
+        with SyncPrefectClient(api, auth_string=auth.get_secret_value() if auth else None) as client:
+            _greet(client, time.monotonic() + (OUTAGE_SECONDS if _current_run() else 0))
+            yield client
+    except httpx.TransportError as err:
+        raise PlatformError(f"The Prefect API at {api} does not answer ({err or type(err).__name__})", "Start the platform with `ratchet up`.") from err
+
+
+def deployment_names(client: "SyncPrefectClient") -> list[str]:
+    """Names `flow/name` of every registered deployment."""
+    flows = {flow.id: flow.name for flow in client.read_flows()}
+    return [f"{flows.get(found.flow_id, '?')}/{found.name}" for found in client.read_deployments()]
+
+
+def _greet(client: "SyncPrefectClient", until: float) -> None:
+    """Reach the API for the first time; from then on Prefect's client itself tries again."""
+    import httpx
+
+    while True:
+        try:
+            client.hello()
+        except httpx.TransportError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(1.0)
+        else:
+            return
+
+
+def _current_run() -> str:
+    from prefect.context import FlowRunContext, TaskRunContext
+
+    flow, task = FlowRunContext.get(), TaskRunContext.get()
+    if flow and flow.flow_run:
+        return str(flow.flow_run.id)
+    return str(task.task_run.flow_run_id) if task and task.task_run.flow_run_id else ""

@@ -1,0 +1,272 @@
+"""What authors write: the specs of datasets and models, and their discovery. A broken folder fails by name and is never skipped."""
+
+import hashlib
+import importlib
+import tomllib
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import bentos
+import expectations
+from bentos.runtime.contract import RESERVED, Contract, Feature, Task
+from tasks.errors import SpecError, UnknownNameError
+from tasks.settings import Settings
+
+T = TypeVar("T", bound="Part")
+NAME = r"^[a-z][a-z0-9_]{0,40}$"
+Metric = Literal["roc_auc", "log_loss", "accuracy", "mae", "rmse"]
+METRICS: dict[Task, tuple[Metric, ...]] = {
+    "binary": ("roc_auc", "log_loss", "accuracy"),
+    "multiclass": ("log_loss", "accuracy"),
+    "regression": ("mae", "rmse"),
+}
+
+
+class Part(BaseModel):
+    """Base of every part of a spec: frozen, and a key that does not exist is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatasetSpec(Part):
+    """`expectations/<dataset>/dataset.toml`: where the data comes from and what time means in it."""
+
+    name: str = Field(pattern=NAME)
+    folder: Path
+    description: str = ""
+    source: str = Field("", description="CSV or Parquet path or glob (relative to the folder, or an fsspec URL) or SQL URL; empty: source.py.")
+    query: str = Field("", description="SELECT statement, when the source is a SQL URL.")
+    time: str = Field("", description="Column with the event time; empty: the order of the rows counts as time.")
+    entity: tuple[str, ...] = Field((), description="Columns that with the time name one row; of duplicates the last ingested wins.")
+    outcome: tuple[str, ...] = Field((), description="Columns known only after the event: labels and whatever came with them.")
+    label_delay_days: float = Field(0, ge=0, description="How long after a row's time its label is complete.")
+    period: Literal["day", "week", "month", "all"] = Field("all", description="What one batch covers.")
+    first: tuple[str, ...] = Field((), description="Batches that a new installation ingests by itself.")
+    personal: tuple[str, ...] = Field((), description="Columns that name a person.")
+
+
+class Label(Part):
+    """What the model predicts: a raw column, for binary tasks made true or false."""
+
+    column: str
+    above: float | None = Field(None, description="Binary: true when the column is greater than this.")
+    positive: str | None = Field(None, description="Binary: true when the column, as text, equals this.")
+
+
+class Search(Part):
+    """Budget of the hyper-parameter search, in trials and rows, never in seconds."""
+
+    trials: int = Field(10, ge=1, le=1000)
+    rows: int = Field(30_000, ge=50, description="Newest training rows used by the trials; the final fit uses all.")
+
+
+class Gate(Part):
+    """When a challenger replaces the champion."""
+
+    metric: Metric
+    min_effect: float = Field(0.0, ge=0, description="The lower bound of the gain must exceed this, in units of the metric.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="One-sided confidence of the lower bound.")
+    draws: int = Field(500, ge=100, le=10_000)
+    block: Literal["day", "entity", "row"] = Field("day", description="What is resampled together, because rows are not independent.")
+    holdout_days: float = Field(0, ge=0, description="Newest days kept from training and used by the gate; 0: use holdout_share.")
+    holdout_share: float = Field(0.2, gt=0, lt=0.9, description="Newest share of the rows kept from training, when holdout_days is 0.")
+    min_rows: int = Field(100, ge=10, description="Fewer common later rows than this and nothing is promoted.")
+    slice_min_rows: int = Field(500, ge=30, description="Slices with fewer rows are reported, not judged.")
+    slice_tolerance: float = Field(0.02, ge=0, description="How much worse the challenger may be on a slice, in units of the metric.")
+    trusted: tuple[str, ...] = Field((), description="Features that may explain the label almost alone without being taken for a leak.")
+
+
+class Monitoring(Part):
+    """How live traffic is watched."""
+
+    window: Literal["day", "week", "month"] = "day"
+    min_rows: int = Field(2_000, ge=30, description="Fewer answered rows in a window and it is called insufficient.")
+    sample: int = Field(20_000, ge=200, description="Rows of a window and of the reference that drift is computed on.")
+    drift_share: float = Field(0.5, gt=0, le=1, description="A window drifts when at least this share of its columns does.")
+    threshold_factor: float = Field(1.1, gt=0, description="Drift threshold of a column: this times the quantile of block against rest.")
+    threshold_quantile: float = Field(0.95, gt=0.5, lt=1, description="Quantile of block against rest in the reference.")
+    threshold_floor: float = Field(0.1, ge=0)
+    decay: float = Field(0.05, gt=0, description="A window decays when the metric is worse than on the hold-out by more than this, surely.")
+    min_labels: int = Field(500, ge=30, description="Fewer labels in a window and performance is not judged.")
+
+
+class Triggers(Part):
+    """What a finding leads to, and how often."""
+
+    drift: Literal["retrain", "alert"] = "alert"
+    decay: Literal["retrain", "alert"] = "retrain"
+    new_data: Literal["retrain", "ignore"] = "ignore"
+    code_change: Literal["retrain", "ignore"] = "ignore"
+    k: int = Field(1, ge=1, description="Retrain when k of the last n judged windows had the finding.")
+    n: int = Field(1, ge=1)
+    cooldown_days: float = Field(0, ge=0, description="By the data's clock, since the last decision to retrain.")
+    daily_budget: int = Field(3, ge=1, description="Decisions to retrain per day of the data's clock.")
+
+    @model_validator(mode="after")
+    def _k_of_n(self) -> Self:
+        if self.k > self.n:
+            raise ValueError(f"k ({self.k}) is greater than n ({self.n})")
+        return self
+
+
+class Serving(Part):
+    """How the endpoint runs."""
+
+    threads: int = Field(1, ge=1, le=64)
+    max_rows: int = Field(1_000, ge=1, le=10_000)
+    slot: int | None = Field(None, ge=0, le=99, description="On one machine: port of the endpoint, counted from the first; none: the next free one.")
+
+
+class ModelSpec(Part):
+    """`bentos/<model>/model.toml`: everything the engine needs to know of a model."""
+
+    name: str = Field(pattern=NAME)
+    folder: Path
+    description: str = ""
+    dataset: str
+    task: Task
+    label: Label
+    classes: tuple[str, ...] = ()
+    threshold: float = Field(0.5, gt=0, lt=1)
+    features: dict[str, Feature] = Field(min_length=1)
+    slices: tuple[str, ...] = ()
+    sensitive: tuple[str, ...] = ()
+    seed: int = 0
+    search: Search = Search()
+    gate: Gate
+    monitoring: Monitoring = Monitoring()
+    triggers: Triggers = Triggers()
+    serving: Serving = Serving()
+    schedule: str = Field("", description="Cron of scheduled retraining, UTC; empty: none.")
+
+    @property
+    def contract(self) -> Contract:
+        """The part that ships with the model."""
+        return Contract(name=self.name, task=self.task, features=self.features, classes=self.classes, threshold=self.threshold)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = []
+        if self.gate.metric not in METRICS[self.task]:
+            problems.append(f"gate.metric {self.gate.metric!r} does not suit a {self.task} task (known: {', '.join(METRICS[self.task])})")
+        if self.task == "binary" and (self.label.above is None) == (self.label.positive is None):
+            problems.append("a binary label needs exactly one of label.above and label.positive")
+        if self.task != "binary" and (self.label.above is not None or self.label.positive is not None):
+            problems.append("label.above and label.positive are for binary tasks")
+        if (self.task == "multiclass") != (len(self.classes) > 2):
+            problems.append("a multiclass task, and no other, lists three or more `classes`")
+        problems += [f"{key} names {name!r}, which is no feature" for key in ("slices", "sensitive") for name in getattr(self, key) if name not in self.features]
+        problems += [f"feature {name!r} has a reserved name" for name in RESERVED if name in self.features]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def cadence(period: str) -> timedelta:
+    """Nominal length of a batch period or a monitoring window."""
+    return {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=31), "all": timedelta(0)}[period]
+
+
+class Project:
+    """The datasets and models of one project folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        for package, folder in ((bentos, self.root / "bentos"), (expectations, self.root / "expectations")):
+            if str(folder) not in package.__path__:
+                package.__path__.append(str(folder))  # so that bentos.<model>.pipeline imports from any project folder
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The project of an installation."""
+        return cls(settings.project)
+
+    def models(self) -> list[str]:
+        """Names of the model folders."""
+        return _folders(self.root / "bentos", "model.toml")
+
+    def datasets(self) -> list[str]:
+        """Names of the dataset folders."""
+        return _folders(self.root / "expectations", "dataset.toml")
+
+    def model(self, name: str) -> ModelSpec:
+        """Spec of a model.
+
+        Raises:
+            UnknownNameError: no such folder. SpecError: its model.toml is wrong.
+        """
+        if name not in self.models():
+            raise UnknownNameError("model", name, self.models(), self.root / "bentos")
+        spec = _read(ModelSpec, self.root / "bentos" / name / "model.toml")
+        if spec.dataset not in self.datasets():
+            raise UnknownNameError("dataset", spec.dataset, self.datasets(), self.root / "bentos" / name / "model.toml")
+        return spec
+
+    def dataset(self, name: str) -> DatasetSpec:
+        """Spec of a dataset; raises like `model`."""
+        if name not in self.datasets():
+            raise UnknownNameError("dataset", name, self.datasets(), self.root / "expectations")
+        return _read(DatasetSpec, self.root / "expectations" / name / "dataset.toml")
+
+    def models_of(self, dataset: str) -> list[ModelSpec]:
+        """Specs of the models that a dataset feeds."""
+        return [spec for spec in map(self.model, self.models()) if spec.dataset == dataset]
+
+    def pipeline(self, model: str) -> ModuleType:
+        """The author's `pipeline.py`, imported as `bentos.<model>.pipeline` so that a bento finds it under the same name."""
+        path = self.root / "bentos" / model / "pipeline.py"
+        try:
+            module = importlib.import_module(f"bentos.{model}.pipeline")
+        except Exception as err:  # whatever an author's file raises on import is that file's problem, told by name
+            raise SpecError(path, [f"does not import: {type(err).__name__}: {err}"]) from err
+        missing = [name for name in ("features", "build", "space") if not callable(getattr(module, name, None))]
+        if missing:
+            raise SpecError(path, [f"has no function {name}()" for name in missing])
+        return module
+
+    def code_digest(self, model: str) -> str:
+        """Digest of the model's folder and its dataset's: moves when anything an author wrote moves."""
+        digest = hashlib.sha256()
+        for folder in (self.root / "bentos" / model, self.root / "expectations" / self.model(model).dataset):
+            for path in sorted(folder.rglob("*")):
+                if path.suffix in {".py", ".toml", ".json"} and path.is_file():
+                    digest.update(f"{path.relative_to(self.root).as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        return digest.hexdigest()
+
+
+def _folders(root: Path, marker: str) -> list[str]:
+    return sorted(path.parent.name for path in root.glob(f"*/{marker}")) if root.is_dir() else []
+
+
+def _read(kind: type[T], path: Path) -> T:
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise SpecError(path, [f"is not valid TOML: {err}"]) from err
+    try:
+        return kind(name=path.parent.name, folder=path.parent, **content)
+    except ValidationError as err:
+        raise SpecError(path, [_sentence(kind, error) for error in err.errors()]) from err
+    except TypeError as err:  # the file sets `name` or `folder`
+        raise SpecError(path, ["`name` and `folder` come from the folder; remove them"]) from err
+
+
+def _sentence(kind: type[BaseModel], error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"]) or "the file"
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+    known = _keys(kind, error["loc"][:-1])
+    near = get_close_matches(str(error["loc"][-1]), known, n=1)
+    return f"{where}: no such key." + (f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(known))}.")
+
+
+def _keys(kind: Any, path: tuple[int | str, ...]) -> list[str]:
+    for part in path:
+        field = getattr(kind, "model_fields", {}).get(part)
+        kind = field.annotation if field else (kind.__args__[1] if getattr(kind, "__args__", None) else kind)
+    return [key for key in getattr(kind, "model_fields", {}) if key not in {"name", "folder"}]

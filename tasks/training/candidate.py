@@ -1,0 +1,239 @@
+"""The stages of one training: search, fit, gate. Each takes small values and references, and builds its frame from the snapshot."""
+
+import io
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from bentos.runtime.scoring import Scorer
+from tasks.errors import SpecError, TrainingError
+from tasks.ledger.rows import GateResult, VersionRow
+from tasks.order import Drill, TrainingSettings
+from tasks.spec import ModelSpec, Project
+from tasks.store import Ref, Store
+from tasks.training.baselines import SIMPLE, trivial
+from tasks.training.export import export
+from tasks.training.fit import fit, raw_scores
+from tasks.training.gate import Rivals, judge, refuse
+from tasks.training.leak import find_leaks
+from tasks.training.metrics import Array, Measure
+from tasks.training.search import SearchResult, TrialResult, search
+from tasks.training.split import Split, split, thin
+
+Frames = Callable[[ModelSpec], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all stages of one training share. `frames` gives the training frame of a spec on the snapshot, the same each time."""
+
+    spec: ModelSpec
+    frames: Frames
+    snapshot: Ref
+    pipeline: ModuleType
+    code: str
+    store: Store
+    drill: Drill = "none"
+
+
+class Fitted(BaseModel):
+    """A fitted and exported model, in the store."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    cutoff: datetime
+    seen_until: datetime
+    family: str
+    params: dict[str, Any]
+    rows: int
+    format: Literal["onnx", "sklearn"]
+    parity: str
+    prediction_digest: str
+    artefact: Ref
+    reference: Ref
+    holdout_score: float
+    python: str
+    cpu: str
+
+
+class Candidate(BaseModel):
+    """All that a version row says of a training, but for the attempt, the bento and the drift thresholds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    snapshot: Ref
+    code: str
+    seed: int
+    search: SearchResult
+    fitted: Fitted
+    gate: GateResult
+
+    @property
+    def trials(self) -> tuple[TrialResult, ...]:
+        """What the search tried."""
+        return self.search.trials
+
+    def row(
+        self, attempt: int, decision: str, run: str = "", actor: str = "ratchet", bento: Ref | None = None, thresholds: dict[str, float] | None = None
+    ) -> VersionRow:
+        """The row to register. Its event time is that of the newest row that was seen."""
+        return VersionRow(
+            **self.fitted.model_dump(exclude={"artefact", "reference"}),
+            model=self.model,
+            attempt=attempt,
+            decision=decision,
+            run=run,
+            actor=actor,
+            event_time=self.fitted.seen_until,
+            snapshot=str(self.snapshot),
+            code=self.code,
+            seed=self.seed,
+            trials=len(self.trials),
+            artefact=str(self.fitted.artefact),
+            reference=str(self.fitted.reference),
+            bento=str(bento) if bento else "",
+            thresholds=thresholds or {},
+            gate=self.gate,
+        )
+
+
+def training_job(
+    spec: ModelSpec, frames: Frames, snapshot: Ref, project: Project, store: Store, settings: TrainingSettings | None = None, drill: Drill = "none"
+) -> Job:
+    """A job with the settings that differ from the spec put into it."""
+    if settings:
+        budget = spec.search.model_copy(update={"trials": settings.trials or spec.search.trials, "rows": settings.rows or spec.search.rows})
+        spec = spec.model_copy(update={"search": budget, "seed": settings.seed if settings.seed >= 0 else spec.seed})
+    return Job(spec, frames, snapshot, project.pipeline(spec.name), project.code_digest(spec.name), store, drill)
+
+
+def make_candidate(job: Job, champion: VersionRow | None) -> Candidate:
+    """All stages in a row."""
+    found = search_stage(job)
+    fitted = fit_stage(job, found)
+    return candidate(job, found, fitted, gate_stage(job, fitted, champion))
+
+
+def search_stage(job: Job) -> SearchResult:
+    """What to fit. Raises TrainingError when the rows cannot give a candidate."""
+    return search(split_of(job).train, job.spec, job.pipeline)
+
+
+def fit_stage(job: Job, found: SearchResult) -> Fitted:
+    """Fit on all training rows, export, and keep artefact and reference rows in the store."""
+    rows, spec = split_of(job), job.spec
+    pipeline = fit(rows.train, spec, job.pipeline, found.params)
+    with TemporaryDirectory() as temporary:
+        exported = export(pipeline, spec, rows.train, rows.holdout, rows.cutoff, Path(temporary) / "artefact")
+        artefact = job.store.put_tree(exported.folder)
+        reference = _reference(rows, Scorer.load(exported.folder), spec)
+    return Fitted(
+        version=exported.version,
+        cutoff=rows.cutoff,
+        seen_until=rows.seen_until,
+        family=found.family,
+        params=found.params,
+        rows=len(rows.train),
+        format=exported.format,
+        parity=exported.parity,
+        prediction_digest=exported.prediction_digest,
+        artefact=artefact,
+        reference=job.store.put(reference, ".parquet"),
+        holdout_score=exported.holdout_score,
+        python=platform.python_version(),
+        cpu=_cpu(),
+    )
+
+
+def gate_stage(job: Job, fitted: Fitted, champion: VersionRow | None) -> GateResult:
+    """Hold the exported challenger against the exported champion on the rows that neither was trained on."""
+    rows, spec, measure = split_of(job), job.spec, Measure.of(job.spec)
+    after = max(fitted.cutoff, champion.cutoff) if champion else fitted.cutoff
+    later = rows.holdout[_later(rows.holdout, after)].reset_index(drop=True)
+    try:
+        theirs = _champion_scores(job, champion, after) if champion else None
+    except SpecError as err:
+        return refuse(f"the champion cannot be asked about today's rows: {err}", spec, champion.version if champion else "")
+    with TemporaryDirectory() as temporary:
+        ours = Scorer.load(job.store.get_tree(fitted.artefact, Path(temporary) / "challenger")).score(later)
+    linear = ours
+    if fitted.family != SIMPLE:
+        linear = raw_scores(fit(rows.train.tail(spec.search.rows), spec, job.pipeline, {"family": SIMPLE, "seed": spec.seed}), later, spec.contract)
+    rivals = Rivals(challenger=ours, champion=theirs, simple=linear, trivial=trivial(measure, rows.train["label"], len(later)))
+    return judge(later, rivals, spec, champion.version if champion else "", find_leaks(rows.train, rows.holdout, spec))
+
+
+def candidate(job: Job, found: SearchResult, fitted: Fitted, gate: GateResult) -> Candidate:
+    """Put together what the stages found."""
+    return Candidate(model=job.spec.name, snapshot=job.snapshot, code=job.code, seed=job.spec.seed, search=found, fitted=fitted, gate=gate)
+
+
+def split_of(job: Job) -> Split:
+    """The training frame cut in time; in a drill the labels of the training part are shuffled, the hold-out is left as it is.
+
+    Raises:
+        TrainingError: a part would be empty, or the gate's metric is not defined on the hold-out.
+    """
+    spec, frame = job.spec, job.frames(job.spec)
+    if spec.gate.block == "entity" and "entity" not in frame:
+        raise SpecError(spec.folder / "model.toml", [f"gate.block is 'entity', but dataset {spec.dataset!r} names no entity"])
+    rows = split(frame, spec.gate, spec.name)
+    if spec.task != "regression" and rows.holdout["label"].nunique() < 2:
+        found = f"its {len(rows.holdout):,} hold-out rows hold one class only ({rows.holdout['label'].iloc[0]})"
+        raise TrainingError(spec.name, found, "Ingest more batches, or lengthen the hold-out in its model.toml.")
+    if job.drill == "none":
+        return rows
+    shuffled = np.random.default_rng(spec.seed).permutation(rows.train["label"].to_numpy())
+    return Split(rows.cutoff, rows.seen_until, rows.train.assign(label=shuffled), rows.holdout)
+
+
+def _champion_scores(job: Job, champion: VersionRow, after: datetime) -> Array:
+    """Scores of the champion's own artefact, on rows in the form of its own contract.
+
+    Raises:
+        SpecError: the champion answers another question, or `features()` no longer gives what it needs.
+    """
+    with TemporaryDirectory() as temporary:
+        scorer = Scorer.load(job.store.get_tree(Ref.parse(champion.artefact), Path(temporary) / "champion"))
+        contract = scorer.card.contract
+        if (contract.task, contract.classes) != (job.spec.task, job.spec.classes):
+            raise SpecError(
+                job.spec.folder / "model.toml",
+                [f"task or classes differ from those of the champion {champion.version}; give the new question a model of its own"],
+            )
+        frame = job.frames(job.spec.model_copy(update={"features": contract.features}))
+        return scorer.score(frame[_later(frame, after)])
+
+
+def _later(frame: pd.DataFrame, moment: datetime) -> "pd.Series[bool]":
+    return frame["event_time"] > pd.Timestamp(moment).tz_localize(None)
+
+
+def _reference(rows: Split, scorer: Scorer, spec: ModelSpec) -> bytes:
+    """Parquet of at most `monitoring.sample` rows, evenly spread in time: features, `event_time`, `holdout` and `prediction`."""
+    every = pd.concat([rows.train.assign(holdout=False), rows.holdout.assign(holdout=True)], ignore_index=True)
+    chosen = thin(every, spec.monitoring.sample)
+    scores = scorer.score(chosen)
+    said = [scorer.decide(score) for score in scores.tolist()] if spec.task == "multiclass" else scores.astype("float64")
+    buffer = io.BytesIO()
+    chosen[[*spec.features, "event_time", "holdout"]].assign(prediction=said).to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def _cpu() -> str:
+    """Machine type and the instruction set that the linear algebra library chose: other sums on another one."""
+    from threadpoolctl import threadpool_info
+
+    kinds = sorted({str(pool["architecture"]) for pool in threadpool_info() if pool.get("architecture")})
+    return " ".join([platform.machine(), *kinds])

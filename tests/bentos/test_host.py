@@ -1,0 +1,195 @@
+"""One server generation: what it refuses to load, when it accepts, and how it leaves."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import hosting
+import pytest
+
+from bentos.runtime.digest import digest_of
+from bentos.runtime.host import TAMPERED
+from bentos.runtime.release import Release
+from bentos.runtime.unix_socket import short_path
+from tasks.store import Store
+
+HEADERS = {"content-type": "application/json"}
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts host programs, and ends them with the test."""
+    started = []
+
+    def run(bento: Path, release: Release, listener: socket.socket | None = None, drain_seconds: float = 0.4) -> subprocess.Popen[str]:
+        file = tmp_path / f"release-{len(started)}.json"
+        file.write_text(release.model_dump_json())
+        options = ["--release", file, "--bento", bento, "--socket", tmp_path / f"{len(started)}.sock", "--drain-seconds", str(drain_seconds)]
+        descriptors = [listener.fileno()] if listener else []
+        command = [sys.executable, "-m", "bentos.runtime.host", *options, *(word for fd in descriptors for word in ("--listener", str(fd)))]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, pass_fds=descriptors, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        with process:  # closes its pipes
+            pass
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+        yield listener
+
+
+def hears(process: subprocess.Popen[str], word: str) -> None:
+    assert process.stdout
+    assert process.stdout.readline() == f"{word}\n", process.communicate()
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    hears(process, "accepting")
+
+
+def connect(listener: socket.socket) -> HTTPConnection:
+    connection = HTTPConnection(*listener.getsockname()[:2], timeout=10)
+    connection.connect()
+    return connection
+
+
+def predict(connection: HTTPConnection, x: float = 1) -> tuple[float, str | None]:
+    """The score, and the header that tells whether to use the connection again."""
+    connection.request("POST", "/predict", json.dumps({"rows": [{"x": x}]}), HEADERS)
+    response = connection.getresponse()
+    score: float = json.load(response)["answers"][0]["score"]
+    return score, response.headers["connection"]
+
+
+def test_the_digest_of_a_folder_is_the_reference_that_the_store_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "tree" / "deep").mkdir(parents=True)
+    (tmp_path / "tree" / "deep" / "näme").write_bytes(b"x" * 20_000)
+    (tmp_path / "tree" / "empty").touch()
+
+    assert digest_of(tmp_path / "tree") == str(Store(f"file://{tmp_path}/store").put_tree(tmp_path / "tree"))
+
+
+def test_it_answers_on_its_private_socket_at_once_and_on_the_shared_listener_after_go(start: Start, listener: socket.socket, tmp_path: Path) -> None:
+    bento = hosting.bento(1.0)
+    process = start(bento, hosting.release(bento), listener)
+    hears(process, "ready")
+    waiting = connect(listener)
+    waiting.request("GET", "/readyz")
+    private = HTTPConnection("host")
+    private.sock = socket.socket(socket.AF_UNIX)
+    private.sock.connect(str(tmp_path / "0.sock"))
+
+    assert predict(private)[0] == 2
+    waiting.sock.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        waiting.sock.recv(1)
+
+    go(process)
+    waiting.sock.settimeout(10)
+    assert waiting.getresponse().status == 200
+    assert digest_of(bento) == hosting.release(bento).bento, "serving leaves no file in the bento"
+
+
+@pytest.mark.parametrize("change", ["a changed byte", "a file too many", "another model"])
+def test_bytes_that_the_release_does_not_name_are_refused_and_not_loaded(change: str, start: Start, tmp_path: Path) -> None:
+    toy = hosting.copy(hosting.bento(1.0), tmp_path / "bento")
+    service, release = toy.path / "src" / "bentos" / "toy" / "service.py", toy.release
+    match change:
+        case "a changed byte":
+            service.write_text(service.read_text() + f"open({str(tmp_path / 'loaded')!r}, 'w')\n")
+        case "a file too many":
+            (service.parent / "__pycache__").mkdir()
+            (service.parent / "__pycache__" / "service.cpython-311.pyc").touch()
+        case "another model":
+            release = release.model_copy(update={"artefact": hosting.release(hosting.bento(2.0)).artefact})
+
+    process = start(toy.path, release)
+
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == TAMPERED
+    assert "Nothing was loaded from it" in err and "Traceback" not in err and "ready" not in out
+    assert not (tmp_path / "loaded").exists()
+
+
+def test_the_code_that_runs_is_the_bentos_own(start: Start, tmp_path: Path) -> None:
+    toy = hosting.copy(hosting.bento(1.0), tmp_path / "bento")
+    shared = toy.path / "src" / "bentos" / "runtime" / "service.py"
+    shared.write_text(shared.read_text() + "print('from the bento')\n")
+
+    process = start(toy.path, hosting.release(toy.path))
+    hears(process, "ready")
+
+    assert "from the bento" in process.communicate(timeout=10)[1]
+
+
+def test_a_service_that_does_not_start_is_not_taken_for_tampering(start: Start) -> None:
+    bento = hosting.bento(1.0, 2.0)
+
+    process = start(bento, hosting.release(bento))
+
+    err = process.communicate(timeout=20)[1]
+    assert process.returncode == 1
+    assert "scores its golden rows otherwise" in err
+
+
+def test_after_sigterm_the_next_generation_gets_what_is_queued_and_idle_connections_are_told_to_go(start: Start, listener: socket.socket) -> None:
+    bentos = [hosting.bento(1.0), hosting.bento(2.0)]
+    old, new = (start(bento, hosting.release(bento), listener) for bento in bentos)
+    hears(old, "ready")
+    go(old)
+    kept, idle = connect(listener), connect(listener)
+    assert [predict(kept), predict(idle)] == [(2, None), (2, None)]
+
+    old.send_signal(signal.SIGTERM)
+    hears(old, "draining")
+    assert predict(kept) == (2, "close")
+    queued = connect(listener)
+    queued.request("GET", "/readyz")
+    assert old.wait(timeout=20) == 0
+    assert idle.sock.recv(1) == b"", "closed after the grace"
+
+    hears(new, "ready")
+    go(new)
+    assert queued.getresponse().status == 200
+    assert predict(connect(listener))[0] == 3
+
+
+def test_it_ends_at_once_when_its_starter_is_gone(start: Start, listener: socket.socket) -> None:
+    bento = hosting.bento(1.0)
+    process = start(bento, hosting.release(bento), listener, drain_seconds=1000)
+    hears(process, "ready")
+    go(process)
+    idle = connect(listener)
+    assert predict(idle)[0] == 2
+
+    assert process.stdin
+    process.stdin.close()
+
+    assert process.wait(timeout=10) == 0
+
+
+def test_a_socket_may_lie_in_a_folder_of_any_depth(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+
+    with socket.socket(socket.AF_UNIX) as server, short_path(deep / "s") as name:
+        server.bind(name)
+
+    assert (deep / "s").is_socket()

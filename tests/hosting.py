@@ -1,0 +1,127 @@
+"""A toy model in a real bento, shared by the tests of hosting: it adds a number to `x`."""
+
+import atexit
+import shutil
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from bentos.runtime.digest import artefact_in, digest_of
+from bentos.runtime.release import Release
+from bentos.runtime.scoring import Card, Golden, Seen
+from tasks.release.package import build
+from tasks.settings import Settings
+from tasks.spec import ModelSpec, Project
+from tasks.store import Store
+
+MODEL_TOML = """
+dataset = "points"
+task = "regression"
+[label]
+column = "y"
+[features]
+x = { type = "number" }
+colour = { type = "category", nullable = true }
+[gate]
+metric = "mae"
+"""
+SERVICE = """
+from pathlib import Path
+from bentos.runtime.service import service_of
+Toy = service_of(Path(__file__).with_name("model.toml"))
+"""
+SAMPLE = '{"rows": [{"x": 1.5, "colour": "red"}, {"x": 2, "event_time": "2013-01-01T00:00:00Z"}]}'
+
+
+@cache
+def folder() -> Path:
+    """A folder for this run of the tests."""
+    path = Path(mkdtemp(prefix="ratchet-toys-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+@cache
+def project() -> Project:
+    root = folder() / "project"
+    files = {"model.toml": MODEL_TOML, "service.py": SERVICE, "sample.json": SAMPLE, "__init__.py": ""}
+    (root / "bentos" / "toy").mkdir(parents=True)
+    for name, text in files.items():
+        (root / "bentos" / "toy" / name).write_text(text)
+    (root / "expectations" / "points").mkdir(parents=True)
+    (root / "expectations" / "points" / "dataset.toml").write_text('source = "points.csv"\n')
+    return Project(root)
+
+
+def spec() -> ModelSpec:
+    return project().model("toy")
+
+
+@cache
+def bento(plus: float, golden_plus: float | None = None) -> Path:
+    """A bento of `x + plus`. Its golden rows expect `x + golden_plus`, so that it never gets ready when that differs."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    version = f"20130101-{plus:g}-{golden_plus}".replace("None", "0").replace(".", "")
+    artefact = folder() / f"artefact-{version}"
+    artefact.mkdir()
+    put = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in ("x", "y")]
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "plus"], ["y"])], "toy", put[:1], put[1:], [helper.make_tensor("plus", TensorProto.FLOAT, [1], [plus])]
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), artefact / "model.onnx")
+    Card(
+        name="toy",
+        version=version,
+        format="onnx",
+        contract=spec().contract,
+        seen={"x": Seen(low=0, high=10), "colour": Seen(values=("blue", "red"))},
+        golden=tuple(Golden(row={"x": x, "colour": "red"}, score=x + (plus if golden_plus is None else golden_plus)) for x in (1.0, 2.0, 1000.0)),
+        cutoff=datetime(2013, 1, 1, tzinfo=UTC),
+        holdout_score=0.0,
+        metric="mae",
+    ).save(artefact)
+    return build(spec(), artefact, version, project(), folder() / f"bento-{version}")
+
+
+def release(path: Path, number: int = 1) -> Release:
+    """A release of a bento as it is now."""
+    artefact = artefact_in(path)
+    return Release(
+        id=f"toy-r{number}", model="toy", version=Card.load(artefact).version, bento=digest_of(path), artefact=digest_of(artefact, without="model.yaml")
+    )
+
+
+def stored(path: Path, number: int = 1) -> tuple[Release, Store]:
+    """A release whose bento is in a store."""
+    store = Store(f"file://{folder() / 'store'}")
+    store.put_tree(path)
+    return release(path, number), store
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A bento that a test may change."""
+
+    path: Path
+    release: Release
+
+
+def copy(path: Path, to: Path) -> Copy:
+    shutil.copytree(path, to)
+    return Copy(to, release(path))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+def settings(home: Path, **changed: object) -> Settings:
+    """An installation of its own, with a short grace for idle connections so that tests need not wait."""
+    return Settings(home=home, project=project().root, endpoint_port=free_port(), **{"drain_seconds": 0.5, "ready_seconds": 30.0, **changed})  # type: ignore[arg-type]

@@ -1,0 +1,216 @@
+"""Releases on this machine: a swap loses no request, and whatever fails, the release before goes on answering."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Self
+
+import hosting
+import httpx
+import pytest
+
+from bentos.runtime.log import read_lines
+from bentos.runtime.release import Release
+from tasks.errors import PlatformError, ReleaseError
+from tasks.release.local import LocalTarget, start_supervisor, stop_supervisor, variables
+from tasks.release.target import ServingStatus
+from tasks.settings import Settings
+
+BODY = json.dumps({"rows": [{"x": 1}]})
+HEADERS = {"content-type": "application/json"}
+CONNECTIONS = 8
+
+
+@dataclass
+class Callers:
+    """Clients that keep their connections and never retry."""
+
+    port: int
+    answered: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        ways = [self._with_http_client] * (CONNECTIONS - 1) + [self._with_httpx]
+        self.threads = [threading.Thread(target=way) for way in ways]
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        for thread in self.threads:
+            thread.join()
+
+    def _with_http_client(self) -> None:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+
+        def call() -> str:
+            connection.request("POST", "/predict", BODY, HEADERS)
+            release: str = json.load(connection.getresponse())["release"]
+            return release
+
+        self._repeat(call)
+        connection.close()
+
+    def _with_httpx(self) -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10) as client:
+            self._repeat(lambda: str(client.post("/predict", content=BODY, headers=HEADERS).raise_for_status().json()["release"]))
+
+    def _repeat(self, call: Callable[[], str]) -> None:
+        while not self.done.is_set():
+            try:
+                self.answered.append(call())
+            except Exception as err:  # noqa: BLE001  # whatever it is, a caller would have lost a request
+                self.failed.append(repr(err))
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A running supervisor in a folder so deep that its sockets need short names."""
+    settings = hosting.settings(tmp_path_factory.mktemp("home") / ("deep" * 25))
+    with start_supervisor(settings):
+        yield settings
+        stop_supervisor(settings)
+
+
+@pytest.fixture
+def target(settings: Settings) -> LocalTarget:
+    return LocalTarget(settings)
+
+
+def serve(target: LocalTarget, bento: Path, number: int) -> Release:
+    """Take a bento live."""
+    release, store = hosting.stored(bento, number)
+    target.apply(release, store)
+    target.wait_ready(release, 30)
+    return release
+
+
+def until(target: LocalTarget, true: Callable[[ServingStatus], bool]) -> ServingStatus:
+    """The status of the toy as soon as something is true of it."""
+    for _ in range(600):
+        if true(status := target.status()["toy"]):
+            return status
+        time.sleep(0.05)
+    raise AssertionError(status)
+
+
+def predict(port: int) -> dict[str, object]:
+    answer: dict[str, object] = httpx.post(f"http://127.0.0.1:{port}/predict", content=BODY, headers=HEADERS, timeout=10).raise_for_status().json()
+    return answer
+
+
+def test_swaps_under_load_lose_no_request(target: LocalTarget) -> None:
+    serve(target, hosting.bento(1.0), 1)
+    port = target.status()["toy"].port
+
+    with Callers(port) as callers:
+        for number in (2, 3):
+            release = serve(target, hosting.bento(float(number - 1)), number)
+            while release.id not in callers.answered:
+                time.sleep(0.01)
+
+    assert callers.failed == []
+    assert set(callers.answered) == {"toy-r1", "toy-r2", "toy-r3"}
+    assert target.status()["toy"].port == port
+    logged = list(read_lines(target.settings.logs / "toy" / "predictions"))
+    assert len(logged) == len(callers.answered), "every answer is in the log, and nothing but answers"
+
+
+def test_a_release_that_never_gets_ready_is_told_with_its_cause_and_the_old_one_answers(target: LocalTarget) -> None:
+    good = serve(target, hosting.bento(1.0), 1)
+    before = target.status()["toy"]
+    broken, store = hosting.stored(hosting.bento(1.0, 2.0), 2)
+
+    target.apply(broken, store)
+    with pytest.raises(ReleaseError, match="ValueError: .*scores its golden rows otherwise.*The release before it goes on answering"):
+        target.wait_ready(broken, 30)
+
+    after = target.status()["toy"]
+    assert predict(after.port)["release"] == good.id
+    assert (after.release, after.state, after.pid, after.since) == (good.id, "live", before.pid, before.since)
+
+
+def test_a_bento_with_other_bytes_than_the_release_names_is_refused(target: LocalTarget) -> None:
+    good = serve(target, hosting.bento(1.0), 1)
+    release, store = hosting.stored(hosting.bento(2.0), 2)
+    other = release.model_copy(update={"artefact": good.artefact})
+
+    target.apply(other, store)
+    with pytest.raises(ReleaseError, match="the model at .* has digest .* but the release names"):
+        target.wait_ready(other, 30)
+
+    assert predict(target.status()["toy"].port)["release"] == good.id
+
+
+def test_a_fetched_bento_that_somebody_changed_is_fetched_again(target: LocalTarget) -> None:
+    release = serve(target, hosting.bento(2.0), 1)
+    service = next(target.settings.serving.glob(f"bentos/{release.bento[7:23]}/src/bentos/toy/service.py"))
+    service.write_text("raise SystemExit('tampered')")
+
+    again = serve(target, hosting.bento(2.0), 2)
+
+    assert predict(target.status()["toy"].port)["release"] == again.id
+
+
+def test_asking_again_for_what_answers_changes_nothing(target: LocalTarget) -> None:
+    release = serve(target, hosting.bento(1.0), 1)
+    before = target.status()["toy"]
+
+    assert serve(target, hosting.bento(1.0), 1) == release
+
+    assert target.status()["toy"] == before
+
+
+def test_a_process_that_dies_is_replaced(target: LocalTarget) -> None:
+    release = serve(target, hosting.bento(1.0), 1)
+    pid, port = (status := target.status()["toy"]).pid, status.port
+
+    os.kill(pid, signal.SIGKILL)
+
+    assert predict(port)["release"] == release.id, "the call waits in the listener's queue"
+    status = until(target, lambda status: status.state == "live" and status.pid != pid)
+    assert (status.restarts, status.error, status.port) == (1, "", port)
+
+
+def test_a_model_keeps_its_port_and_another_one_gets_the_next(target: LocalTarget) -> None:
+    release = serve(target, hosting.bento(1.0), 1)
+    port, store = target.status()["toy"].port, hosting.stored(hosting.bento(1.0))[1]
+
+    with pytest.raises(ReleaseError, match=f"served on port {port}, not {port + 7}"):
+        target.apply(release, store, port=port + 7)
+    target.apply(release.model_copy(update={"model": "other"}), store)
+
+    assert port == target.settings.endpoint_port
+    assert target.status()["other"].port > port
+    target.remove("other")
+    assert set(target.status()) == {"toy"}
+
+
+def test_waiting_for_what_was_replaced_meanwhile_ends_at_once(target: LocalTarget) -> None:
+    release = serve(target, hosting.bento(1.0), 1)
+
+    with pytest.raises(ReleaseError, match="release 'toy-r1' was asked for instead"):
+        target.wait_ready(release.model_copy(update={"id": "toy-r0"}), 30)
+
+
+def test_without_a_supervisor_a_release_says_what_to_do(tmp_path: Path) -> None:
+    release, store = hosting.stored(hosting.bento(1.0))
+
+    with pytest.raises(PlatformError, match="No supervisor answers at .*ratchet up"):
+        LocalTarget(hosting.settings(tmp_path)).apply(release, store)
+
+
+def test_settings_reach_the_supervisor_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = hosting.settings(tmp_path.resolve(), predict_key="secret", drain_seconds=1.5, fsync=True)
+    for name, value in variables(settings).items():
+        monkeypatch.setenv(name, value)
+
+    assert Settings() == settings
