@@ -1,6 +1,7 @@
 """The `ratchet` command. Each command imports what it needs when it runs, so that asking the ledger stays fast."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -8,9 +9,15 @@ from deployments.commands import author, ledger, platform, runs
 from deployments.commands.why import why
 from tasks.errors import RatchetError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help="The loop from the command line: ask the ledger, operate, run the platform, write a model.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="The loop from the command line: ask the ledger, operate, run the platform, write a model.",
+)
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     # ask the ledger
     "status": ledger.status,
     "history": ledger.show_history,

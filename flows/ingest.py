@@ -1,14 +1,15 @@
 """ingest: a raw batch is validated and taken into the store, or set aside with the reason."""
 
-from prefect import flow
-from prefect.states import State
+from typing import Any
+
+from prefect import State, flow
 
 from tasks.data.steps import due_batches, report_batches, take_batch
 from tasks.governance.steps import hand_over, models_of, propose_new_data, publish_status
 
 
 @flow(flow_run_name="ingest-{dataset}")
-def ingest(dataset: str, batches: list[str] | None = None, uri: str = "") -> State:
+def ingest(dataset: str, batches: list[str] | None = None, uri: str = "") -> State[Any]:
     """Take raw batches in, in their order.
 
     Args:

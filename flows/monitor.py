@@ -1,7 +1,8 @@
 """monitor: closed windows of live traffic are judged; drift and decay become proposals, and the engine decides."""
 
-from prefect import flow
-from prefect.states import State
+from typing import Any
+
+from prefect import State, flow
 
 from tasks.data.steps import served_rows_validator
 from tasks.governance.steps import hand_over, propose_findings, publish_status
@@ -9,7 +10,7 @@ from tasks.monitoring.steps import judge_windows, proposals_of, report_windows
 
 
 @flow(flow_run_name="monitor-{model}")
-def monitor(model: str) -> State:
+def monitor(model: str) -> State[Any]:
     """Judge every window of live traffic that has closed since the last time.
 
     Args:

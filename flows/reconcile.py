@@ -7,7 +7,7 @@ from tasks.governance.steps import hand_over, model_names, publish_status
 from tasks.release.steps import restore_live_release
 
 
-@flow(log_prints=False)
+@flow(flow_run_name="reconcile")
 def reconcile() -> None:
     """Look for what never ended and bring it to an end. Safe to run at any time, by hand as well."""
     bury_dead_runs()

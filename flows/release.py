@@ -1,14 +1,15 @@
 """release: a version is tried in a throw-away server, then takes over without a lost request, or is undone."""
 
-from prefect import flow
-from prefect.states import State
+from typing import Any
+
+from prefect import State, flow
 
 from tasks.governance.steps import publish_status
 from tasks.release.steps import plan_release, report_release, roll_out, try_out
 
 
 @flow(flow_run_name="release-{model}")
-def release(model: str, version: str = "", decision: str = "", approver: str = "", reason: str = "") -> State:
+def release(model: str, version: str = "", decision: str = "", approver: str = "", reason: str = "") -> State[Any]:
     """Take a version live.
 
     Args:

@@ -1,7 +1,9 @@
 """train: a snapshot becomes one version, held against the champion on rows that neither has seen."""
 
-from prefect import flow
-from prefect.states import Completed, State
+from typing import Any
+
+from prefect import State, flow
+from prefect.states import Completed
 
 from tasks.data.steps import frames_on, take_snapshot
 from tasks.governance.steps import close_failed, hand_over, register, take_order
@@ -16,17 +18,17 @@ AS_SPECIFIED = TrainingSettings()
 
 @flow(flow_run_name="train-{model}", on_failure=[close_failed])
 def train(
-    model: str, trigger: Trigger = "on_demand", decision: str = "", attempt: int = 0, settings: TrainingSettings = AS_SPECIFIED, drill: Drill = "none"
-) -> State:
+    model: str, settings: TrainingSettings = AS_SPECIFIED, drill: Drill = "none", trigger: Trigger = "on_demand", decision: str = "", attempt: int = 0
+) -> State[Any]:
     """Train a challenger and let the gate decide.
 
     Args:
         model: Name of the model's folder in bentos.
+        settings: What may differ from the model's spec this time.
+        drill: A fire drill. shuffled_labels spoils the training labels to show that the gate refuses.
         trigger: Why. Leave as it is when you start it yourself.
         decision: Decision that this training belongs to. Leave empty when you start it yourself.
         attempt: Number of the attempt at that decision. Leave 0 when you start it yourself.
-        settings: What may differ from the model's spec this time.
-        drill: A fire drill. shuffled_labels spoils the training labels to show that the gate refuses.
     """
     order = take_order(model, trigger, decision, attempt, settings, drill)
     if order.refused:

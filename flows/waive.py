@@ -1,8 +1,9 @@
 """waive: a person lets a quarantined batch in, and the ledger remembers who and why."""
 
+from typing import Annotated
+
 from prefect import flow
 from pydantic import Field
-from typing import Annotated
 
 from tasks.data.steps import record_waiver
 from tasks.governance.steps import hand_over, models_of, publish_status

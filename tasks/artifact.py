@@ -12,3 +12,11 @@ def publish(key: str, markdown: str, description: str) -> None:
 
     clean = "".join(c if c.isalnum() else "-" for c in key.lower())
     create_markdown_artifact(key=clean, markdown=markdown, description=description)
+
+
+def newest(key: str) -> str:
+    """Markdown of the newest page with this key; empty when there is none."""
+    from prefect.artifacts import Artifact
+
+    found = Artifact.get(key)
+    return str(found.data) if isinstance(found, Artifact) else ""

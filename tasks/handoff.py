@@ -104,13 +104,13 @@ def state_of_key(key: str) -> RunState:
     return "alive" if any(run.state is None or not run.state.is_final() for run in found) else "dead"
 
 
-def tag(text: str) -> None:
-    """Add a tag to the flow run that this is called in; outside one it does nothing."""
+def tag(*texts: str) -> None:
+    """Add tags to the flow run that this is called in; outside one it does nothing."""
     if not (run_id := _current_run()):
         return
     with connection() as client:
         tags = client.read_flow_run(UUID(run_id)).tags
-        client.update_flow_run(UUID(run_id), tags=[*tags, text])
+        client.update_flow_run(UUID(run_id), tags=[*tags, *texts])
 
 
 def wait(run_id: str, timeout_seconds: float | None = None) -> RunOutcome:

@@ -17,7 +17,7 @@ from bentos.runtime.contract import RESERVED, Contract, Feature, Task
 from tasks.errors import SpecError, UnknownNameError
 from tasks.settings import Settings
 
-T = TypeVar("T", bound="Part")
+T = TypeVar("T", bound="FolderSpec")
 NAME = r"^[a-z][a-z0-9_]{0,40}$"
 Metric = Literal["roc_auc", "log_loss", "accuracy", "mae", "rmse"]
 METRICS: dict[Task, tuple[Metric, ...]] = {
@@ -33,12 +33,17 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DatasetSpec(Part):
-    """`expectations/<dataset>/dataset.toml`: where the data comes from and what time means in it."""
+class FolderSpec(Part):
+    """Base of what a folder says of itself; its name is the folder's."""
 
     name: str = Field(pattern=NAME)
     folder: Path
     description: str = ""
+
+
+class DatasetSpec(FolderSpec):
+    """`expectations/<dataset>/dataset.toml`: where the data comes from and what time means in it."""
+
     source: str = Field("", description="CSV or Parquet path or glob (relative to the folder, or an fsspec URL) or SQL URL; empty: source.py.")
     query: str = Field("", description="SELECT statement, when the source is a SQL URL.")
     time: str = Field("", description="Column with the event time; empty: the order of the rows counts as time.")
@@ -122,12 +127,9 @@ class Serving(Part):
     slot: int | None = Field(None, ge=0, le=99, description="On one machine: port of the endpoint, counted from the first; none: the next free one.")
 
 
-class ModelSpec(Part):
+class ModelSpec(FolderSpec):
     """`bentos/<model>/model.toml`: everything the engine needs to know of a model."""
 
-    name: str = Field(pattern=NAME)
-    folder: Path
-    description: str = ""
     dataset: str
     task: Task
     label: Label
@@ -160,7 +162,9 @@ class ModelSpec(Part):
             problems.append("label.above and label.positive are for binary tasks")
         if (self.task == "multiclass") != (len(self.classes) > 2):
             problems.append("a multiclass task, and no other, lists three or more `classes`")
-        problems += [f"{key} names {name!r}, which is no feature" for key in ("slices", "sensitive") for name in getattr(self, key) if name not in self.features]
+        problems += [
+            f"{key} names {name!r}, which is no feature" for key in ("slices", "sensitive") for name in getattr(self, key) if name not in self.features
+        ]
         problems += [f"feature {name!r} has a reserved name" for name in RESERVED if name in self.features]
         if problems:
             raise ValueError("; ".join(problems))

@@ -10,6 +10,7 @@ from uuid import uuid4
 import fsspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from bentos.runtime.digest import pack
 from tasks.errors import StoreError
 from tasks.settings import Settings
 
@@ -77,12 +78,7 @@ class Store:
     def put_tree(self, folder: Path) -> Ref:
         """Keep a folder as one tar whose bytes depend on names and contents only."""
         buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-                info = tarfile.TarInfo(path.relative_to(folder).as_posix())
-                info.size, info.mode = path.stat().st_size, 0o644
-                with path.open("rb") as file:
-                    tar.addfile(info, file)
+        pack(folder, buffer)
         return self.put(buffer.getvalue(), ".tar")
 
     def get_tree(self, ref: Ref, folder: Path) -> Path:

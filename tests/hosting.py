@@ -3,6 +3,11 @@
 import atexit
 import shutil
 import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -12,6 +17,10 @@ from tempfile import mkdtemp
 from bentos.runtime.digest import artefact_in, digest_of
 from bentos.runtime.release import Release
 from bentos.runtime.scoring import Card, Golden, Seen
+from deployments.local.programs import environment
+from tasks.errors import PlatformError
+from tasks.release.desired import Status
+from tasks.release.local import ask
 from tasks.release.package import build
 from tasks.settings import Settings
 from tasks.spec import ModelSpec, Project
@@ -60,32 +69,42 @@ def spec() -> ModelSpec:
     return project().model("toy")
 
 
-@cache
-def bento(plus: float, golden_plus: float | None = None) -> Path:
-    """A bento of `x + plus`. Its golden rows expect `x + golden_plus`, so that it never gets ready when that differs."""
+def artefact(to: Path, version: str, plus: float, golden_plus: float) -> Path:
+    """A model of `x + plus` whose golden rows expect `x + golden_plus`."""
     import onnx
     from onnx import TensorProto, helper
 
-    version = f"20130101-{plus:g}-{golden_plus}".replace("None", "0").replace(".", "")
-    artefact = folder() / f"artefact-{version}"
-    artefact.mkdir()
-    put = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in ("x", "y")]
-    graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "plus"], ["y"])], "toy", put[:1], put[1:], [helper.make_tensor("plus", TensorProto.FLOAT, [1], [plus])]
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), artefact / "model.onnx")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in "xy")
+    constant = helper.make_tensor("plus", TensorProto.FLOAT, [1], [plus])
+    graph = helper.make_graph([helper.make_node("Add", ["x", "plus"], ["y"])], "toy", [x], [y], [constant])
+    to.mkdir(exist_ok=True)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), to / "model.onnx")
     Card(
         name="toy",
         version=version,
         format="onnx",
         contract=spec().contract,
         seen={"x": Seen(low=0, high=10), "colour": Seen(values=("blue", "red"))},
-        golden=tuple(Golden(row={"x": x, "colour": "red"}, score=x + (plus if golden_plus is None else golden_plus)) for x in (1.0, 2.0, 1000.0)),
+        golden=tuple(Golden(row={"x": x, "colour": "red"}, score=x + golden_plus) for x in (1.0, 2.0, 1000.0)),
         cutoff=datetime(2013, 1, 1, tzinfo=UTC),
         holdout_score=0.0,
         metric="mae",
-    ).save(artefact)
-    return build(spec(), artefact, version, project(), folder() / f"bento-{version}")
+    ).save(to)
+    return to
+
+
+@cache
+def built() -> Path:
+    return build(spec(), artefact(folder() / "artefact", "20130101-built", 0, 0), "20130101-built", project(), folder() / "built")
+
+
+@cache
+def bento(plus: float, golden_plus: float | None = None) -> Path:
+    """A bento of `x + plus`: the built one with another model inside. It never gets ready when its golden rows expect something else."""
+    version = f"20130101-{plus:g}-{plus if golden_plus is None else golden_plus:g}".replace(".", "")
+    path = shutil.copytree(built(), folder() / version)
+    artefact(artefact_in(path), version, plus, plus if golden_plus is None else golden_plus)
+    return path
 
 
 def release(path: Path, number: int = 1) -> Release:
@@ -125,3 +144,30 @@ def free_port() -> int:
 def settings(home: Path, **changed: object) -> Settings:
     """An installation of its own, with a short grace for idle connections so that tests need not wait."""
     return Settings(home=home, project=project().root, endpoint_port=free_port(), **{"drain_seconds": 0.5, "ready_seconds": 30.0, **changed})  # type: ignore[arg-type]
+
+
+@contextmanager
+def supervisor(settings: Settings) -> Iterator[subprocess.Popen[str]]:
+    """A running supervisor that hears commands; it is stopped at the end unless the test has ended it."""
+    process = start(settings)
+    while not asked(settings):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    with process:
+        yield process
+        if process.poll() is None:
+            process.terminate()
+
+
+def start(settings: Settings) -> subprocess.Popen[str]:
+    """A supervisor as `ratchet up` starts it."""
+    command = [sys.executable, "-m", "tasks.release.supervisor"]
+    return subprocess.Popen(command, env=environment(settings), start_new_session=True, stderr=subprocess.PIPE, text=True)
+
+
+def asked(settings: Settings) -> bool:
+    """True when a supervisor answers."""
+    try:
+        return ask(settings, Status()).pid > 0
+    except PlatformError:
+        return False

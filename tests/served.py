@@ -57,7 +57,15 @@ def write_predictions(folder: Path, frame: pd.DataFrame, version: str = VERSION,
     values = frame.astype(object).where(frame.notna(), None).to_dict("records")
     lines = []
     for i, row in zip(ids, values, strict=True):
-        line = {"v": 1, "id": i, "model": "late", "version": version, "release": "1", "role": "champion", "event_time": row["event_time"].isoformat() + "+00:00"}
+        line = {
+            "v": 1,
+            "id": i,
+            "model": "late",
+            "version": version,
+            "release": "1",
+            "role": "champion",
+            "event_time": row["event_time"].isoformat() + "+00:00",
+        }
         line |= {"wall_time": "2026-11-01T00:00:00+00:00", "row": {name: row[name] for name in FEATURES if name in row}, "score": row["prediction"]}
         lines.append(line | {"prediction": row["prediction"] >= 0.5, "flags": [], "latency_us": 80, "entity": ""} | changed)
     append(folder / "predictions" / "1.jsonl", lines)
@@ -67,7 +75,9 @@ def write_predictions(folder: Path, frame: pd.DataFrame, version: str = VERSION,
 def write_labels(folder: Path, ids: Sequence[str], labels: Sequence[Any], times: Sequence[str]) -> None:
     """Append labels as the endpoint logs them."""
     rows = zip(ids, labels, times, strict=True)
-    append(folder / "feedback" / "1.jsonl", [{"v": 1, "id": i, "label": label, "time": time, "wall_time": "2026-11-01T00:00:00+00:00"} for i, label, time in rows])
+    append(
+        folder / "feedback" / "1.jsonl", [{"v": 1, "id": i, "label": label, "time": time, "wall_time": "2026-11-01T00:00:00+00:00"} for i, label, time in rows]
+    )
 
 
 def append(path: Path, lines: Sequence[dict[str, Any]]) -> None:

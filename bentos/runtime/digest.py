@@ -44,7 +44,7 @@ class _Hash:
 def digest_of(folder: Path, without: str = "") -> str:
     """Reference that the store gives to this folder: `sha256:<hex>.tar`. A file too many changes it as much as a changed byte."""
     file = _Hash()
-    pack(folder, cast(BinaryIO, file), without)
+    pack(folder, cast("BinaryIO", file), without)
     return f"sha256:{file.sha256.hexdigest()}.tar"
 
 

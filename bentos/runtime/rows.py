@@ -77,7 +77,7 @@ def response_model(contract: Contract) -> type[BaseModel]:
         model=(str, ...),
         version=(str, Field(description="Version of the model that answered.")),
         release=(str, Field(description="Release that it was live in.")),
-        answers=(list[answer], ...),  # type: ignore[valid-type]  # as above
+        answers=(list[answer], ...),
     )
 
 
@@ -90,7 +90,7 @@ def feedback_model(contract: Contract, max_rows: int) -> type[BaseModel]:
         label=(_label(contract), ...),
         time=(Moment | None, Field(None, description="When the outcome was known, ISO 8601; left out: now.")),
     )
-    labels: Any = list[label]  # type: ignore[valid-type]  # as above
+    labels: Any = list[label]
     return create_model("FeedbackRequest", __config__=STRICT, labels=(labels, Field(min_length=1, max_length=max_rows)))
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from bentos.runtime.lines import PredictionLine
 
 
-def find(logs: Path, id: str) -> PredictionLine | None:
+def find(logs: Path, row_id: str) -> PredictionLine | None:
     """The line of an answered row by its id; None when no log holds it. A log of 100,000 lines is searched in milliseconds."""
-    key = f'"id":"{id}"'.encode()
+    key = f'"id":"{row_id}"'.encode()
     for path in sorted(logs.glob("*/predictions/*.jsonl"), reverse=True):
         if not path.stat().st_size:
             continue

@@ -2,12 +2,14 @@
 
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deployments.commands.console import JsonOption, settings, show
+from tasks.spec import Project
 
 
 def new(
@@ -31,10 +33,12 @@ def new(
     typer.echo(f"next: read them, then `ratchet check {name}`, then `ratchet train {name} --wait`")
 
 
-def check(name: Annotated[str, typer.Argument(help="Name of a folder in bentos/.")], as_json: JsonOption = False) -> None:
-    """What is still wrong in a model's folders, by file and line; exit code 1 when something is."""
+def check(name: Annotated[str, typer.Argument(help="Name of a folder in bentos/ or expectations/.")], as_json: JsonOption = False) -> None:
+    """What is still wrong in a model's folders, by file and line; exit code 1 when an error would keep it from being trained."""
     from deployments.scaffold.check import check as find
 
-    problems = find(name, settings().project.resolve())
-    show([str(problem) for problem in problems], as_json, "\n".join(map(str, problems)) or f"{name} is fine: `ratchet train {name} --wait`")
-    raise typer.Exit(1 if problems else 0)
+    problems = find(name, Project.of(settings()))
+    errors = [problem for problem in problems if problem.level == "error"]
+    verdict = f"{len(errors)} errors to mend" if errors else f"{name} can be trained: ratchet train {name} --wait"
+    show([{**asdict(problem), "path": str(problem.path)} for problem in problems], as_json, "\n".join([*map(str, problems), verdict]))
+    raise typer.Exit(1 if errors else 0)

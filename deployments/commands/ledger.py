@@ -24,7 +24,9 @@ def show_history(model: Model, as_json: JsonOption = False) -> None:
     show([{"seq": e.seq, "hash": e.hash, "sentence": answers.sentence(e.row), **e.row.model_dump(mode="json")} for e in entries], as_json, text)
 
 
-def show_live(model: Model, at: Annotated[str, typer.Option(help="Moment of wall time, ISO 8601; without a zone UTC.")] = "", as_json: JsonOption = False) -> None:
+def show_live(
+    model: Model, at: Annotated[str, typer.Option(help="Moment of wall time, ISO 8601; without a zone UTC.")] = "", as_json: JsonOption = False
+) -> None:
     """Which version answers, or answered at a moment, and why."""
     found = settings()
     Project.of(found).model(model)
@@ -49,13 +51,13 @@ def verify(head: Annotated[str, typer.Option(help="A head hash noted earlier: a 
 def status(as_json: JsonOption = False) -> None:
     """For each model what is live, since when, how it does, and what waits for a person."""
     from deployments.local.checks import holder
-    from deployments.local.serving import addresses
+    from deployments.local.serving import endpoints
 
     found = settings()
     project, entries = Project.of(found), history(found)
     statuses = [answers.status_of(entries, project.model(name), datetime.now(UTC)) for name in project.models()]
     running = holder(found.root) is not None
-    served = addresses(found) if running else {}
+    served = {name: endpoint.address for name, endpoint in endpoints(found).items() if endpoint.live} if running else {}
     head = entries[-1].hash if entries else GENESIS
     lines = [["model", "live", "since", "newest window", "endpoint"]]
     lines += [[s.model, s.version or "-", utc(s.since) or "-", f"{s.window} {s.verdict}".strip() or "-", served.get(s.model, "-")] for s in statuses]

@@ -13,10 +13,12 @@ from tasks.ledger import answers
 from tasks.settings import Settings
 
 
-def why(id: Annotated[str, typer.Argument(help="Id of an answered row, a decision, a version or a release.")], as_json: JsonOption = False) -> None:
+def why(
+    name: Annotated[str, typer.Argument(metavar="ID", help="Id of an answered row, a decision, a version or a release.")], as_json: JsonOption = False
+) -> None:
     """What led to an answer, a decision, a version or a release: data, code, gate, decision, release."""
     found = settings()
-    explanation = answers.explain(history(found), id, find(found.logs, id))
+    explanation = answers.explain(history(found), name, find(found.logs, name))
     batches = _batches(found, explanation)
     show(explanation.model_dump(mode="json") | {"batches": batches}, as_json, columns([list(pair) for pair in _told(explanation, batches)]))
 
@@ -44,7 +46,12 @@ def _told(e: answers.Explanation, batches: list[str]) -> list[tuple[str, str]]:
         told += [
             ("version", f"{version.version}, {version.family} in {version.format} ({version.parity})"),
             ("gate", f"{'accepted' if version.gate.accepted else 'refused'}: {answers.gate_sentence(version.gate)}"),
-            ("data", f"{version.rows:,} rows up to {utc(version.cutoff)}" + (f", batches {', '.join(batches)}" if batches else "") + f", snapshot {version.snapshot}"),
+            (
+                "data",
+                f"{version.rows:,} rows up to {utc(version.cutoff)}"
+                + (f", batches {', '.join(batches)}" if batches else "")
+                + f", snapshot {version.snapshot}",
+            ),
             ("code", f"{version.code}" + (f", commit {commit.sha}{'' if commit.clean else ' with changes'} by {commit.author}" if commit else "")),
             ("lock", version.lock or "none"),
         ]
@@ -59,5 +66,3 @@ def _answered(line: PredictionLine) -> list[tuple[str, str]]:
     row = ", ".join(f"{name}={value}" for name, value in line.row.items())
     flags = f", flagged {', '.join(line.flags)}" if line.flags else ""
     return [("answer", f"{line.prediction} (score {line.score}{flags}) at {line.wall_time} as {line.role}, event time {line.event_time}"), ("row", row)]
-
-

@@ -127,7 +127,16 @@ def _table_row(span: Span) -> list[str]:
     share = f"{window.share:.0%} of columns" if window and window.share is not None else ""
     gate = "" if not versions else ("accepted" if versions[0].gate.accepted else "refused")
     decision = f"{decided[0].trigger} → retrain" if decided else "none"
-    return [span.chapter.batch, span.chapter.fault, window.verdict if window else "", share, decision, gate, released[-1].version if released else "", f"{span.seconds:.0f}"]
+    return [
+        span.chapter.batch,
+        span.chapter.fault,
+        window.verdict if window else "",
+        share,
+        decision,
+        gate,
+        released[-1].version if released else "",
+        f"{span.seconds:.0f}",
+    ]
 
 
 def counts(history: History) -> tuple[int, int]:

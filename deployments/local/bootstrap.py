@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from deployments.local import runs
-from deployments.local.serving import addresses
+from deployments.local.serving import endpoints
 from tasks import handoff
 from tasks.errors import PlatformError
 from tasks.installation import Installation
@@ -29,9 +29,8 @@ def bootstrap(platform: "Platform") -> None:
     for name in here.project.datasets():
         ingest(platform, here, here.project.dataset(name))
     models = [here.project.model(name) for name in here.project.models()]
-    started = {spec.name: run for spec in models if (run := train(platform, here, spec))}
-    for spec in models:
-        until_live(platform, here, spec, started.get(spec.name, ""))
+    until_live(platform, here, {spec.name: (spec, train(platform, here, spec)) for spec in models})
+    until_answering(platform)
     announce(platform, here)
 
 
@@ -74,26 +73,57 @@ def train(platform: "Platform", here: Installation, spec: ModelSpec) -> str:
     return run
 
 
-def until_live(platform: "Platform", here: Installation, spec: ModelSpec, run: str) -> None:
-    """Wait until a model is live, or until nothing is under way any more that could bring it live."""
-    told, at = "", time.monotonic()
-    while True:
+def until_live(platform: "Platform", here: Installation, wanted: dict[str, tuple[ModelSpec, str]]) -> None:
+    """Wait until each model is live, or until nothing is under way any more that could bring it live.
+
+    Args:
+        wanted: By model its spec, and the run that trains it or nothing.
+    """
+    told = Told(platform)
+    while wanted:
         history = here.ledger.read()
-        if live(history, spec.name):
-            return
-        if end := _hopeless(history, spec, run):
-            platform.say(f"{spec.name} is not live: {end}")
-            return
-        now = _stage(history, spec, run)
-        if now != told or time.monotonic() - at > REMIND_SECONDS:
-            platform.say(f"waiting for {spec.name} to be live: {now}")
-            told, at = now, time.monotonic()
+        for name, (spec, run) in list(wanted.items()):
+            if release := live(history, name):
+                told.say(name, f"{name} {release.version} is live")
+            elif end := _hopeless(history, spec, run):
+                platform.say(f"{name} is not live: {end}")
+            else:
+                told.say(name, f"waiting for {name} to be live: {_stage(history, spec, run)}")
+                continue
+            del wanted[name]
         platform.pause(LOOK_SECONDS)
 
 
+def until_answering(platform: "Platform") -> None:
+    """Wait until each endpoint answers; one that cannot is told with its problem and not waited for."""
+    told = Told(platform)
+    while True:
+        waiting = {name: endpoint for name, endpoint in endpoints(platform.settings).items() if not endpoint.live}
+        for name, endpoint in waiting.items():
+            told.say(name, f"waiting for {endpoint.address} ({name})" + (f": {endpoint.problem}" if endpoint.problem else ""))
+        if not any(not endpoint.problem for endpoint in waiting.values()):
+            return
+        platform.pause(LOOK_SECONDS)
+
+
+class Told:
+    """Says a thing when it has changed, and again when it has not for a while."""
+
+    def __init__(self, platform: "Platform") -> None:
+        self.platform = platform
+        self.last: dict[str, tuple[str, float]] = {}
+
+    def say(self, subject: str, text: str) -> None:
+        """Say what stands about a subject."""
+        before, at = self.last.get(subject, ("", 0.0))
+        if text != before or time.monotonic() - at > REMIND_SECONDS:
+            self.platform.say(text)
+            self.last[subject] = (text, time.monotonic())
+
+
 def follow(platform: "Platform", run: str, what: str, progress: Callable[[], str]) -> handoff.RunOutcome:
-    """Wait for a run, saying how far it is whenever that changes; an API that is away for a while is waited for."""
-    told, at = "", time.monotonic()
+    """Wait for a run, saying how far it is; an API that is away for a while is waited for."""
+    told = Told(platform)
     while True:
         try:
             outcome = handoff.state(run)
@@ -102,9 +132,7 @@ def follow(platform: "Platform", run: str, what: str, progress: Callable[[], str
             now = f"{runs.doing(run)}, {progress()}"
         except PlatformError as err:
             now = f"waiting for the Prefect API ({err})"
-        if now != told or time.monotonic() - at > REMIND_SECONDS:
-            platform.say(f"waiting for the {what}: {now}")
-            told, at = now, time.monotonic()
+        told.say(what, f"waiting for the {what}: {now}")
         platform.pause(LOOK_SECONDS)
 
 
@@ -113,9 +141,9 @@ def announce(platform: "Platform", here: Installation) -> None:
     history = here.ledger.read()
     settings = here.settings
     platform.say(f"UI       {settings.ui_url}   status: {settings.ui_url}/artifacts/key/status")
-    for model, address in addresses(settings).items():
+    for model, endpoint in endpoints(settings).items():
         release = live(history, model)
-        platform.say(f"endpoint {address}/predict   {model} {release.version if release else ''}".rstrip())
+        platform.say(f"endpoint {endpoint.address}/predict   {model} {release.version if release else ''}".rstrip())
     platform.say("ready; Ctrl-C or `ratchet down` stops everything")
 
 
@@ -124,15 +152,15 @@ def _hopeless(history: History, spec: ModelSpec, run: str) -> str:
     if pending := open_decisions(history, spec.name):
         waits = waits_for_rows(history, pending[-1], spec.dataset)
         return f"decision {pending[-1].decision} waits for rows that may train" if waits else ""
-    if closed := rows(history, ClosedRow, model=spec.name):
-        return f"{closed[-1].outcome}: {closed[-1].reason}"
-    if not run:
-        return "nothing is under way"
     try:
-        outcome = handoff.state(run)
+        outcome = handoff.state(run) if run else None
     except PlatformError:
         return ""
-    return f"its training is {outcome.state_name}. {outcome.message} {handoff.link(run)}" if outcome.final else ""
+    if outcome and not outcome.final:
+        return ""
+    if closed := rows(history, ClosedRow, model=spec.name):
+        return f"{closed[-1].outcome}: {closed[-1].reason}"
+    return f"its training is {outcome.state_name}. {outcome.message} {handoff.link(run)}" if outcome else "nothing is under way"
 
 
 def _stage(history: History, spec: ModelSpec, run: str) -> str:

@@ -28,7 +28,9 @@ def disk(home: Path, needed: int = DISK_BYTES) -> None:
     folder = next(path for path in (home, *home.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise PlatformError(f"{folder} has {free / 1e9:.1f} GB free; Ratchet needs {needed / 1e9:.1f} GB", "Free some space, or set RATCHET_HOME to another disk.")
+        raise PlatformError(
+            f"{folder} has {free / 1e9:.1f} GB free; Ratchet needs {needed / 1e9:.1f} GB", "Free some space, or set RATCHET_HOME to another disk."
+        )
 
 
 def ports(settings: Settings, models: int) -> None:

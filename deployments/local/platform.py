@@ -4,15 +4,12 @@ import os
 import signal
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType
+
+import httpx
 
 from deployments.local import checks, programs, runs
 from deployments.local.processes import Child, Program, end_marked
+from deployments.local.signals import Asked, make_was_interrupted
 from deployments.register import register, wanted
 from tasks.errors import PlatformError
 from tasks.settings import Settings
@@ -37,7 +34,7 @@ class Platform:
         self.settings = settings
         self.children: dict[str, Child] = {}
         self.begun = time.monotonic()
-        self.asked = ""
+        self.asked = Asked()
 
     def say(self, text: str) -> None:
         """One plain line with the seconds since the start."""
@@ -50,7 +47,7 @@ class Platform:
         """Wait while looking after the programs; raises Stopping when a signal has come."""
         until = time.monotonic() + seconds
         while True:
-            if self.asked or parent_stops():
+            if self.asked.signal or make_was_interrupted():
                 raise Stopping
             for child in list(self.children.values()):
                 self._look_after(child)
@@ -151,7 +148,7 @@ def up(settings: Settings) -> int:
     checks.disk(settings.root)
     with checks.only_one(settings.root):
         platform = Platform(settings)
-        with signals(platform):
+        with platform.asked.listening():
             if left := end_marked(settings.root):
                 platform.say(f"{len(left)} processes of an earlier start were left, now ended")
             project = Project.of(settings)
@@ -171,7 +168,7 @@ def _run(platform: Platform) -> int:
         while True:
             platform.pause(3600)
     except Stopping:
-        platform.say(f"stopping ({platform.asked or 'make was interrupted'})")
+        platform.say(f"stopping ({platform.asked.signal or 'make was interrupted'})")
         return 0
     finally:
         platform.stop()
@@ -195,50 +192,16 @@ def down(settings: Settings, patience_seconds: float = 90) -> bool:
     until = time.monotonic() + patience_seconds
     while checks.holder(root) is not None:
         if time.monotonic() > until:
-            raise PlatformError(f"`ratchet up` (process {pid}) did not end within {patience_seconds:.0f} s", "Kill it; the next `ratchet up` ends what it leaves.")
+            raise PlatformError(
+                f"`ratchet up` (process {pid}) did not end within {patience_seconds:.0f} s", "Kill it; the next `ratchet up` ends what it leaves."
+            )
         time.sleep(SLICE_SECONDS)
     return True
-
-
-@contextmanager
-def signals(platform: Platform) -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP ask the platform to stop; a second one changes nothing, since stopping is under way."""
-
-    def ask(number: int, _: FrameType | None) -> None:
-        platform.asked = platform.asked or signal.Signals(number).name
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def answers(url: str) -> bool:
     """True when a GET of the address succeeds."""
     try:
-        with urllib.request.urlopen(url, timeout=2):
-            return True
-    except (urllib.error.URLError, OSError):
+        return httpx.get(url, timeout=2).is_success
+    except httpx.HTTPError:
         return False
-
-
-def parent_stops() -> bool:
-    """True when we are run by `make` and it was interrupted alone.
-
-    GNU make passes SIGTERM on to its recipe, but counts on the terminal to have sent SIGINT to everybody. A script that
-    interrupts only make would wait for ever. While make waits, its own SIGINT handler is off again, which /proc shows.
-    """
-    parent = os.environ.get("RATCHET_MAKE")
-    if not parent:
-        return False
-    if os.getppid() != int(parent):
-        return True  # make is dead
-    try:
-        status = Path(f"/proc/{parent}/status").read_text()
-    except OSError:
-        return False  # no /proc here
-    caught, ignored = (int(status.partition(f"{field}:")[2].split()[0], 16) for field in ("SigCgt", "SigIgn"))
-    bit = 1 << (signal.SIGINT - 1)
-    return not (caught | ignored) & bit

@@ -84,7 +84,8 @@ def drop_missed() -> None:
     from prefect.types._datetime import now
 
     missed = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])), expected_start_time=FlowRunFilterExpectedStartTime(before_=now("UTC"))
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=now("UTC")),
     )
     with connection() as client:
         offset = 0
@@ -153,7 +154,7 @@ def switch_schedules(name: str, active: bool) -> list[str]:
 
 def _end_all(state: "Callable[[], State[None]]") -> int:
     """Set the state until a second look finds nothing: what a killed worker had sent may arrive after the first."""
-    ended = set()
+    ended: set[UUID] = set()
     with connection() as client:
         for _ in range(LOOKS):
             runs = in_flight(client)

@@ -1,10 +1,25 @@
-"""Where the models of this machine answer."""
+"""Where the models of this machine answer, and whether they do."""
+
+from dataclasses import dataclass
 
 from tasks.settings import Settings
 
 
-def addresses(settings: Settings) -> dict[str, str]:
-    """Address of each model that the supervisor serves."""
+@dataclass(frozen=True)
+class Endpoint:
+    """One model's endpoint; `problem` is empty when it answers, or will in a moment."""
+
+    address: str
+    live: bool
+    problem: str
+
+
+def endpoints(settings: Settings) -> dict[str, Endpoint]:
+    """Endpoint of each model that the supervisor serves."""
     from tasks.release.local import LocalTarget
 
-    return {name: f"http://{settings.host}:{served.port}" for name, served in LocalTarget(settings).status().items() if served.port}
+    found = {name: status for name, status in LocalTarget(settings).status().items() if status.port}
+    return {
+        name: Endpoint(f"http://{settings.host}:{status.port}", status.state == "live", status.error if status.state == "down" else "")
+        for name, status in sorted(found.items(), key=lambda pair: pair[1].port)
+    }

@@ -17,6 +17,7 @@ Kind = Literal["number", "integer", "boolean", "category"]
 # Words that the training frame, the reference rows or an answer use for themselves.
 TAKEN = frozenset({*RESERVED, "label", "prediction", "score", "holdout", "id", "version"})
 ID_NAME = re.compile(r"(^|_)(id|ids|uuid|guid|rowid|row_number|index|nr)$|^unnamed(_\d+)?$|[a-z](ID|Id)$")
+DECORATION = re.compile(r"[,$€£¥%\s]")  # what people write around a number
 ID_SHARE = 0.3  # a text that takes a new value in three rows of ten teaches nothing about the next row
 ROWS_PER_ID = 50  # an id with more rows a value names a place or a group, which comes back; one with fewer names persons or things
 FREE_TEXT_WORDS = 4
@@ -68,7 +69,7 @@ def columns(frame: pd.DataFrame, taken: Iterable[str]) -> Columns:
         column, name = frame[raw], feature_name(raw, position)
         unknown = unknown_texts(column)
         read = numeric(column, unknown) if unknown else column
-        if reason := _why_not(read, raw, name):
+        if reason := _why_not(read, name):
             left.append(Left(raw, reason))
             continue
         names = {feature.name for feature in features} | {other for other in raws if other != raw}
@@ -117,11 +118,9 @@ def _kind(column: pd.Series) -> Kind:
     return "number" if pd.api.types.is_numeric_dtype(column) else "category"
 
 
-def _why_not(column: pd.Series, raw: str, name: str) -> str:
+def _why_not(column: pd.Series, name: str) -> str:
     """Why a column is no feature, or the empty string."""
     known = column.dropna()
-    if raw == "event_time":
-        return "has the name that the engine gives to its own time; rename it, or give it as --time"
     if known.empty:
         return "null in every row"
     if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
@@ -152,12 +151,12 @@ def _why_no_number(known: pd.Series, distinct: int, name: str) -> str:
 def _why_no_category(texts: pd.Series, distinct: int, name: str) -> str:
     if looks_like_times(texts):
         return "holds dates as text; derive a number from it in features(), or give it as --time"
+    if texts.str.contains(DECORATION).all() and pd.to_numeric(texts.str.replace(DECORATION, "", regex=True), errors="coerce").notna().all():
+        return f"numbers written as text, such as {texts.iloc[0][:40]!r}; make them numbers in features()"
     if distinct <= ID_SHARE * len(texts) and not _is_sparse_id(name, distinct, len(texts)):
         return ""
     if texts.head(1_000).str.split().str.len().mean() >= FREE_TEXT_WORDS:
         return f"free text, {distinct:,} different ones in {len(texts):,} rows"
-    if pd.to_numeric(texts.str.replace(r"[,$€£%\s]", "", regex=True), errors="coerce").notna().all():
-        return f"numbers written as text, such as {texts.iloc[0][:40]!r}; make them numbers in features()"
     return f"an id or names: {distinct:,} different texts in {len(texts):,} rows"
 
 

@@ -3,9 +3,11 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from bentos.runtime.contract import Task
 from deployments.scaffold.infer import Column, Columns, columns, free_name, numeric
 from deployments.scaffold.reading import Table, column_of, read_table
 from deployments.scaffold.sizes import HOLDOUT_SHARE, Sizes, sizes
@@ -104,6 +106,8 @@ def propose(
     aim = target(column_of(table, label, "--label"), data, task, positive)
     if time == label:
         raise SpecError(data, [f"{label!r} cannot be both label and time"])
+    if "event_time" in table.frame and time != "event_time":
+        raise SpecError(data, ["has a column `event_time`, which is the engine's own word; rename it, or give it as --time"])
     times = _times(table, time) if time else None
     found = columns(table.frame, {label, time} if time else {label})
     derived = _derived(times, set(map(str, table.frame.columns)))
@@ -125,7 +129,7 @@ def propose(
         shuffled=shuffled,
         sizes=sizes(rows["label"], aim.task, len(found.features) + len(derived), times.values if times else None),
         leaks=find_leaks(parts.train, parts.holdout, spec) if found.features else (),
-        holdout={str(value): int((parts.holdout["label"] == value).sum()) for value in rows["label"].unique()} if aim.task != "regression" else {},
+        holdout={} if aim.task == "regression" else _classes(rows["label"], parts.holdout["label"], aim.task),
     )
 
 
@@ -163,6 +167,12 @@ def _spec(name: str, aim: Target, found: Columns) -> ModelSpec:
         "gate": {"metric": METRICS[aim.task][0]},
     }
     return ModelSpec.model_validate({"name": name, "folder": Path(), **content})
+
+
+def _classes(label: "pd.Series[Any]", judged: "pd.Series[Any]", task: Task) -> dict[str, int]:
+    """Rows of each class in the hold-out."""
+    words = {0.0: "false", 1.0: "true"} if task == "binary" else {}
+    return {words.get(value, str(value)): int((judged == value).sum()) for value in label.unique()}
 
 
 def _training_rows(frame: pd.DataFrame, found: Columns, spec: ModelSpec, times: Times | None, shuffled: bool) -> pd.DataFrame:

@@ -15,7 +15,9 @@ TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
 MAX_INTEGER_CLASSES = 10  # more distinct whole numbers than this are a quantity: ten covers digits, grades and stars
 MAX_CLASSES = 50
 CLASS_ROWS = 10  # a class with fewer rows is hardly in both parts of a split
-POSITIVE = frozenset("yes y true t 1 positive pos churn churned fraud default bad late failed failure spam malignant won".split())
+POSITIVE = frozenset(
+    ["yes", "y", "true", "t", "1", "positive", "pos", "churn", "churned", "fraud", "default", "bad", "late", "failed", "failure", "spam", "malignant", "won"]
+)
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,13 @@ def _inferred(known: Column, distinct: int, name: str, path: object) -> Task:
 def _binary(known: Column, distinct: int, name: str, path: object, positive: str | None) -> Target:
     if distinct != 2:
         raise SpecError(str(path), [f"label {name!r} has {distinct:,} distinct values, so it is not binary"])
-    share = as_text(known).value_counts(normalize=True)
-    texts = sorted(share.index)
+    counts = as_text(known).value_counts()
+    share, texts = counts / len(known), sorted(counts.index)
+    if counts.min() < CLASS_ROWS:
+        rare, few = counts.index[-1], int(counts.min())
+        raise SpecError(
+            str(path), [f"label {name!r} is {rare!r} in {few} rows only; at least {CLASS_ROWS} are needed to learn from some and to judge by others"]
+        )
     if positive is not None and positive not in texts:
         raise UnknownNameError(f"value of label {name!r}", positive, texts, str(path))
     if _is_number(known):

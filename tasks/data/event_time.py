@@ -36,7 +36,7 @@ def timed(frame: pd.DataFrame, time: str, offset: int = 0) -> pd.DataFrame:
     times = times.astype("datetime64[ns]").rename("event_time")
     if "event_time" in frame and time != "event_time" and not (frame["event_time"] == times).all():
         raise Unreadable("has a column `event_time` of its own, a name the engine needs; rename it, or make it the time column")
-    return frame.assign(**({time: times} if time else {}), event_time=times)
+    return frame.assign(**{name: times for name in (time, "event_time") if name})
 
 
 def _parsed(column: pd.Series, time: str) -> pd.Series:

@@ -1,12 +1,13 @@
 """What flows ask of data: which batches are due, take one in, waive one, show the findings. Thin shells."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
-from prefect import get_run_logger, task
+from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 
 from tasks.artifact import publish
 from tasks.data import snapshot as snapshots
@@ -57,7 +58,7 @@ def record_waiver(dataset: str, batch: str, approver: str, reason: str) -> None:
     get_run_logger().info("%s let %s %s in: %s", approver, dataset, batch, reason)
 
 
-def report_batches(dataset: str, taken: Sequence[BatchRow]) -> State:
+def report_batches(dataset: str, taken: Sequence[BatchRow]) -> State[Any]:
     """Show what was found, and end the run: Failed only when nothing of it could be taken."""
     if not taken:
         return Completed(message="No batch is due.")

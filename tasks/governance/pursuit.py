@@ -12,7 +12,7 @@ from typing import Any, Literal
 from tasks.errors import AppendRefusedError
 from tasks.ledger.chain import History, Ledger
 from tasks.ledger.questions import attempts, open_decisions, version_of, waits_for_rows
-from tasks.ledger.rows import AttemptRow, ClosedRow, DecisionRow, ReleaseRow, VersionRow
+from tasks.ledger.rows import AttemptRow, ClosedRow, DecisionRow, VersionRow
 from tasks.spec import ModelSpec
 
 RunState = Literal["unknown", "alive", "dead"]
@@ -86,7 +86,7 @@ def pursue(
     if decision.decision not in {d.decision for d in open_decisions(history, spec.name)}:
         return None
     if version := version_of(history, decision.decision):
-        return _release_run(ledger, history, spec, version, max_attempts, state)
+        return _release_run(ledger, spec, version, max_attempts, state)
     held = attempts(history, decision.decision)
     if not held:
         if waits_for_rows(history, decision, spec.dataset):
@@ -119,7 +119,7 @@ def _train_run(spec: ModelSpec, decision: DecisionRow, attempt: AttemptRow) -> N
     return NextRun(f"train/{spec.name}", parameters, key_of(attempt), (f"decision:{decision.decision}", f"trigger:{decision.trigger}"))
 
 
-def _release_run(ledger: Ledger, history: History, spec: ModelSpec, version: VersionRow, max_attempts: int, state: Callable[[str], RunState]) -> NextRun | None:
+def _release_run(ledger: Ledger, spec: ModelSpec, version: VersionRow, max_attempts: int, state: Callable[[str], RunState]) -> NextRun | None:
     """An accepted version that is not live yet is released; each key that died makes room for the next one."""
     for number in range(1, max_attempts + 1):
         key = f"release:{version.decision}:{number}"
@@ -138,8 +138,3 @@ def _refuse_unless_open(history: History, model: str, decision: str) -> None:
         raise AppendRefusedError(f"Work on decision {decision!r}", "it has ended, or never was")
     if version := version_of(history, decision):
         raise AppendRefusedError(f"Work on decision {decision!r}", f"it has given version {version.version} already")
-
-
-def released(history: History, decision: str) -> bool:
-    """True when the version of a decision has been live."""
-    return any(isinstance(e.row, ReleaseRow) and e.row.decision == decision and e.row.step == "live" for e in history)

@@ -71,4 +71,3 @@ def _card(statuses: Sequence[ModelStatus], waiting: Sequence[str]) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-

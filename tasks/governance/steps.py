@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from prefect import Flow, State, task
+from prefect import Flow, State, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun
-from prefect.runtime import flow_run
 
 from tasks import handoff
-from tasks.artifact import publish
+from tasks.artifact import newest, publish
 from tasks.errors import AppendRefusedError
 from tasks.governance import pursuit
 from tasks.governance.decision import propose
@@ -34,7 +33,7 @@ def models_of(dataset: str) -> list[str]:
 def take_order(model: str, trigger: Trigger, decision: str, attempt: int, settings: TrainingSettings, drill: Drill) -> Order:
     """The attempt this run holds. A run that a person or a schedule started proposes first, like everybody else."""
     here = Installation.of()
-    spec, run = here.project.model(model), flow_run.id or ""
+    spec, run = here.project.model(model), runtime.flow_run.id or ""
     if decision:
         held = attempts(here.ledger.read(), decision)
         if not held or held[-1].attempt != attempt or not any(d.decision == decision for d in open_decisions(here.ledger.read(), model)):
@@ -52,8 +51,9 @@ def take_order(model: str, trigger: Trigger, decision: str, attempt: int, settin
     decided = propose(here.ledger, spec, proposal)
     if decided.action == "ignore":
         return Order(model=model, run=run, refused=decided.reason)
+    # Before the grant, so that nobody finds an attempt without a run and starts it a second time.
+    handoff.tag(f"decision:{decided.decision}", f"key:{decided.decision}:1")
     granted = pursuit.grant(here.ledger, spec, decided.decision, 0, pursuit.now_utc(), here.settings.lease_seconds)
-    handoff.tag(f"decision:{decided.decision}")
     return Order(model=model, decision=decided.decision, attempt=granted.attempt, settings=settings, drill=drill, run=run)
 
 
@@ -64,13 +64,13 @@ def register(version: VersionRow) -> VersionRow:
     return version
 
 
-def close_failed(flow: Flow[Any, Any], run: FlowRun, state: State[Any]) -> None:
+def close_failed(_: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Hook of a training that raised an error: it would come again, so the decision ends. A crash is another matter: that one is tried again."""
-    here, model = Installation.of(), str(run.parameters["model"])
-    own = [d.decision for d in open_decisions(here.ledger.read(), model) if d.run == str(run.id)]
-    for decision in [run.parameters.get("decision"), *own]:
+    here, model = Installation.of(), str(flow_run.parameters["model"])
+    own = [d.decision for d in open_decisions(here.ledger.read(), model) if d.run == str(flow_run.id)]
+    for decision in [flow_run.parameters.get("decision"), *own]:
         if decision:
-            pursuit.close(here.ledger, model, str(decision), "failed", state.message or "the training failed", str(run.id))
+            pursuit.close(here.ledger, model, str(decision), "failed", state.message or "the training failed", str(flow_run.id))
 
 
 @task(cache_policy=NO_CACHE)
@@ -91,7 +91,11 @@ def propose_new_data(model: str, taken: Sequence[BatchRow]) -> None:
         return
     newest = accepted[-1]
     reason = f"new data: batch {newest.batch} with {newest.rows:,} rows"
-    propose(here.ledger, spec, ProposalRow(model=model, trigger="new_data", window=f"batch {newest.batch}", event_time=newest.end, run=flow_run.id or "", reason=reason))
+    propose(
+        here.ledger,
+        spec,
+        ProposalRow(model=model, trigger="new_data", window=f"batch {newest.batch}", event_time=newest.end, run=runtime.flow_run.id or "", reason=reason),
+    )
 
 
 @task(cache_policy=NO_CACHE)
@@ -108,7 +112,11 @@ def hand_over(model: str) -> list[str]:
 
 @task(cache_policy=NO_CACHE)
 def publish_status() -> None:
-    """Write the one page that says what is live and what waits for a person."""
+    """Write the one page that says what is live and what waits for a person, unless the ledger stands where the last page left it.
+
+    The whole page is the artifact's description too: under its fixed address the UI shows that, and the body only a click further.
+    """
     here = Installation.of()
-    page = status_markdown(here)
-    publish("status", page.markdown, page.description)
+    if here.ledger.head() not in newest("status"):
+        page = status_markdown(here)
+        publish("status", page.markdown, page.markdown)

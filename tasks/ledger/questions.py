@@ -31,7 +31,9 @@ def accepted(history: History, dataset: str) -> list[BatchRow]:
     """
     waived = {row.ref for row in rows(history, WaiverRow, dataset=dataset)}
     newest = {row.batch: row for row in rows(history, BatchRow, dataset=dataset) if row.ref}
-    return sorted((b for b in newest.values() if b.verdict == "accepted" or b.ref in waived), key=lambda b: (b.end or datetime.min.replace(tzinfo=UTC), b.batch))
+    return sorted(
+        (b for b in newest.values() if b.verdict == "accepted" or b.ref in waived), key=lambda b: (b.end or datetime.min.replace(tzinfo=UTC), b.batch)
+    )
 
 
 def quarantined(history: History, dataset: str) -> list[BatchRow]:

@@ -153,7 +153,9 @@ class GateResult(BaseModel):
     blocks: int
     champion: str = Field("", description="Version it was held against; empty: there was none.")
     scores: dict[str, float] = Field(description="Metric on the later rows: challenger, champion, simple, trivial.")
-    gain: tuple[float, float, float] | None = Field(None, description="Low, median and high of the gain over the champion (without one: over the trivial model).")
+    gain: tuple[float, float, float] | None = Field(
+        None, description="Low, median and high of the gain over the champion (without one: over the trivial model)."
+    )
     slices: dict[str, tuple[int, float, float]] = Field({}, description="'column=value': rows, challenger, champion.")
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 Array = np.ndarray[Any, np.dtype[Any]]
 BLUE, RED, ORANGE, GREY, INK, PALE = "#2563eb", "#dc2626", "#c2410c", "#6b7280", "#111827", "#e5e7eb"
 WIDTH = 760
-SIDE = 370  # of a distribution; two stand beside each other
+SIDE, LOW = 370, 192  # of a distribution; two stand beside each other
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def distribution(name: str, reference: pd.Series, current: pd.Series) -> str:
 
 
 def _histograms(name: str, reference: Array, current: Array, bins: int = 30) -> str:
-    height, left, right, top, bottom = 190, 16, 16, 44, 28
+    height, left, right, top, bottom = LOW, 16, 16, 44, 28
     low, high = np.quantile(np.concatenate([reference, current]), [0.002, 0.998])  # the tails would squeeze the rest into one bin
     edges = np.linspace(low, high if high > low else low + 1, bins + 1)
     shares = [np.histogram(np.clip(side, edges[0], edges[-1]), edges)[0] / len(side) for side in (reference, current)]
@@ -113,7 +113,7 @@ def _histograms(name: str, reference: Array, current: Array, bins: int = 30) -> 
         parts.append(f'<polyline points="{outline}" fill="{colour}" fill-opacity="{opacity}" stroke="{colour}" stroke-width="1.6"/>')
     parts.append(f'<path d="M{left} {height - bottom}H{SIDE - right}" stroke="{GREY}"/>')
     for value, x, anchor in ((edges[0], left, "start"), ((edges[0] + edges[-1]) / 2, SIDE / 2, "middle"), (edges[-1], SIDE - right, "end")):
-        parts.append(_text(x, height - 10, f"{value:,.4g}", 11, anchor, GREY))
+        parts.append(_text(x, height - 10, _number(value, edges[-1] - edges[0]), 11, anchor, GREY))
     return _uri(SIDE, height, parts)
 
 
@@ -122,7 +122,7 @@ def _categories(name: str, reference: pd.Series, current: pd.Series) -> str:
     telling = (both["was"] - both["now"]).abs() + both.max(axis=1) / 10  # moved most, then holds most
     shown = both.loc[telling.nlargest(8).index].sort_values("was", ascending=False)
     row, left, right, top = 17, 96, 52, 44
-    height, scale = max(190, top + row * len(shown) + 12), (SIDE - left - right) / max(float(shown.to_numpy().max()), 1e-9)
+    height, scale = max(LOW, top + row * len(shown) + 12), (SIDE - left - right) / max(float(shown.to_numpy().max()), 1e-9)
     parts = _legend(name)
     for i, (category, was, now) in enumerate(zip(shown.index, shown["was"], shown["now"], strict=True)):
         y = top + i * row
@@ -151,6 +151,11 @@ def _ticks(values: Sequence[float]) -> list[float]:
     step = min((factor * 10 ** floor(log10(rough)) for factor in (1, 2, 2.5, 5, 10)), key=lambda candidate: abs(candidate - rough))
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     return [step * i for i in range(first, max(last, first + 1) + 1)]
+
+
+def _number(value: float, span: float) -> str:
+    """A number on the axis of a histogram, as exact as `span` asks for."""
+    return f"{value:,.0f}" if span >= 100 else f"{0.0 if abs(value) < span / 100 else value:.3g}"
 
 
 def _whisker(x: float, low: float, high: float) -> str:

@@ -133,7 +133,7 @@ def blocks(times: Series, window: str) -> Series:
 
 
 def missing_limits(reference: pd.DataFrame, contract: Contract, monitoring: Monitoring) -> dict[str, float]:
-    """Share of nulls above which a numeric feature drifts: like the thresholds, from the blocks of the reference. (A missing category is a category.)"""
+    """Share of nulls above which a numeric feature drifts: like the thresholds, from the blocks of the reference. A missing category is a category."""
     numbers = {name: column.isna() for name, column in comparable(reference, contract).items() if kinds(contract)[name] == "number" and name != PREDICTION}
     shares = pd.DataFrame(numbers).groupby(blocks(reference["event_time"], monitoring.window)).mean()
     usual = shares.quantile(monitoring.threshold_quantile) * monitoring.threshold_factor
@@ -151,8 +151,7 @@ def report(
 ) -> Drift:
     """Compare a window with the reference: Evidently's verdict per column, its HTML and its numbers, on at most `monitoring.sample` rows a side.
 
-    Each column has a limit on its score and, if it is a numeric feature, one on its share of nulls. A test that neither
-    passes nor fails makes its column unusable.
+    Each column has a limit on its score and, if it is a numeric feature, one on its share of nulls.
 
     Raises:
         PlatformError: Evidently failed.
@@ -169,9 +168,19 @@ def report(
     if not pairs:
         return Drift(tuple(columns))
     evidence = compare(pairs, title)
-    columns += [_judged(pair, evidence.columns.get(pair.name, Judgement())) for pair in pairs]
+    columns += [finding(pair, evidence.columns.get(pair.name, Judgement())) for pair in pairs]
     columns.sort(key=lambda column: (-column.ratio, column.name))
     return Drift(tuple(columns), {pair.name: (pair.reference, pair.current) for pair in pairs}, evidence.html, evidence.json)
+
+
+def finding(pair: Pair, found: Judgement) -> Column:
+    """What the statuses of a column's tests say of it: anything but passed and failed makes it unusable."""
+    missing, limit = _missing(pair.current), 1.0 if pair.missing_limit is None else pair.missing_limit
+    tests = {found.drift} if pair.missing_limit is None else {found.drift, found.missing}
+    if math.isnan(found.score) or not tests <= {"SUCCESS", "FAIL"}:
+        return Column(pair.name, pair.kind, "unusable", missing=missing, note="was not judged by Evidently")
+    note = f"{missing:.1%} missing, limit {limit:.1%}" if found.missing == "FAIL" else ""
+    return Column(pair.name, pair.kind, "drifted" if "FAIL" in tests else "stable", found.score, pair.threshold, missing, limit, note)
 
 
 def _typed(rows: pd.DataFrame, name: str, kind: Kind) -> Series:
@@ -215,16 +224,6 @@ def _unfit(reference: Series, current: Series, calibrated: bool) -> str:
     if not (had and has):
         return f"has no values in the {'window' if had else 'reference'}"
     return "" if calibrated else "has no threshold: it was not calibrated"
-
-
-def _judged(pair: Pair, found: Judgement) -> Column:
-    """One finding out of the statuses of a column's tests."""
-    missing, limit = _missing(pair.current), 1.0 if pair.missing_limit is None else pair.missing_limit
-    tests = {found.drift} if pair.missing_limit is None else {found.drift, found.missing}
-    if math.isnan(found.score) or not tests <= {"SUCCESS", "FAIL"}:
-        return Column(pair.name, pair.kind, "unusable", missing=missing, note="was not judged by Evidently")
-    note = f"{missing:.1%} missing, limit {limit:.1%}" if found.missing == "FAIL" else ""
-    return Column(pair.name, pair.kind, "drifted" if "FAIL" in tests else "stable", found.score, pair.threshold, missing, limit, note)
 
 
 def _missing(column: Series) -> float:

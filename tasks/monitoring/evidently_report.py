@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -53,8 +54,9 @@ def compare(pairs: Sequence[Pair], title: str) -> Evidence:
         PlatformError: Evidently failed; nothing is known of any column then.
     """
     try:
-        snapshot = _run(pairs, title)
-        text, html = snapshot.json(), snapshot.get_html_str(as_iframe=False)
+        with warnings.catch_warnings(action="ignore"):  # of its own deprecated calls, and of constant columns' correlations
+            snapshot = _run(pairs, title)
+            text, html = snapshot.json(), snapshot.get_html_str(as_iframe=False)
     except Exception as err:  # Evidently gives up a whole report over one column, with whatever its parts raise
         found = f"Evidently could not compare {title} with the reference: {type(err).__name__}: {err}"
         raise PlatformError(found, "Nothing was decided; the next run of monitor tries again") from err

@@ -84,7 +84,7 @@ def _line(column: Column) -> str:
 
 
 def _numbers(column: Column) -> str:
-    return f"{column.score:.3f} of {column.threshold:.3f}" if math.isfinite(column.score) else column.note
+    return f"{column.score:.3f} of {column.threshold:.3f}" if math.isfinite(column.score) else "not comparable"
 
 
 def _performance(row: WindowRow, windows: Sequence[WindowRow], spec: ModelSpec) -> list[str]:

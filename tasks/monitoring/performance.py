@@ -51,7 +51,9 @@ def judge(answers: pd.DataFrame, spec: ModelSpec, reference: float) -> Performan
     if len(rows) < least:
         return Performance(metric, len(rows), reference, reason=f"{len(rows):,} labels, and at least {least:,} are needed")
     if spec.task != "regression" and rows["label"].nunique() < 2:
-        return Performance(metric, len(rows), reference, reason=f"all {len(rows):,} labels are {rows['label'].iloc[0]!r}, so there is nothing to tell apart")
+        only = rows["label"].iloc[0]
+        named = str(bool(only)).lower() if spec.task == "binary" else only
+        return Performance(metric, len(rows), reference, reason=f"all {len(rows):,} labels are {named}, so there is nothing to tell apart")
     blocks = time_blocks(rows["event_time"])
     number = int(blocks.max()) + 1
     draws = np.random.default_rng(spec.seed).multinomial(number, np.full(number, 1 / number), size=spec.gate.draws)

@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
-from prefect import get_run_logger, task
+from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
+from prefect.states import Completed
 
 from tasks.artifact import publish
 from tasks.installation import Installation
@@ -46,7 +47,7 @@ def calibrate_drift(model: str, reference: Ref) -> dict[str, float]:
     return calibrate(pd.read_parquet(io.BytesIO(here.store.get(reference))), spec.contract, spec.monitoring, spec.seed)
 
 
-def report_windows(model: str, judged: Sequence[Judged]) -> State:
+def report_windows(model: str, judged: Sequence[Judged]) -> State[Any]:
     """Show the newest judged window and end the run with its verdict."""
     if not judged:
         return Completed(message="No window has closed since the last time.")

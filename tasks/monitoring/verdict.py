@@ -71,8 +71,6 @@ def proposal(row: WindowRow, judged: Iterable[WindowRow], spec: ModelSpec, live:
         live: Version that is live now.
         proposed: (trigger, window) of earlier proposals.
     """
-    if row.version != live:
-        return None
     newest = {
         each.window: each for each in (*judged, row) if each.version == live and each.verdict not in {"insufficient", "broken"} and each.start <= row.start
     }

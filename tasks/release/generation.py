@@ -22,7 +22,7 @@ FINISH_SECONDS = 30  # for what is under way, after the grace for idle connectio
 KEPT = 40  # lines of output, in which the reason why a process ended is looked for
 TOLD = 4  # of them, when there is no exception
 RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt): ")
-WIDTH = 300  # characters of each
+WIDTH = 600  # characters of each
 log = logging.getLogger(__name__)
 
 
@@ -170,7 +170,8 @@ class _PrivateTransport(httpx.AsyncBaseTransport):
 
 def environment(settings: Settings, release: Release) -> dict[str, str]:
     """Environment of a host process: the caller's, without what leads to the ledger, the store or Prefect, and what the service is told."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "PREFECT_"))}
+    ours = {f"RATCHET_{name.upper()}" for name in Settings.model_fields}
+    inherited = {name: value for name, value in os.environ.items() if name not in ours and not name.startswith("PREFECT_")}
     told = {
         "RATCHET_RELEASE": release.id,
         "RATCHET_LOG": str(settings.logs),

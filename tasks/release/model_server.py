@@ -16,7 +16,7 @@ from tasks.settings import Settings
 BACKLOG = 2048  # connections that may wait while a process that died is replaced
 STEADY_SECONDS = 60.0  # a process that lived this long did not die of its start
 LONGEST_PAUSE_SECONDS = 30.0
-STOP_SECONDS = 15.0  # for what is under way when everything ends; the service itself gives up on a request after 10 s
+STOP_SECONDS = 12.0  # for what is under way when everything ends; the service itself gives up on a request after 10 s
 log = logging.getLogger(__name__)
 
 

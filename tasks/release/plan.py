@@ -48,16 +48,11 @@ def _proven(history: History, version: VersionRow) -> VersionRow:
     if not version.gate.accepted:
         raise ReleaseError(version.model, version.version, "its gate refused it: " + "; ".join(version.gate.reasons))
     today = live(history, version.model)
-    been_live = {r.version for r in history_of_live(history, version.model)}
+    been_live = {row.version for row in rows(history, ReleaseRow, model=version.model, step="live")}
     if today and version.version not in been_live and version.gate.champion != today.version:
         found = f"it was held against {version.gate.champion or 'no champion'}, but {today.version} is live now; train again so that it is held against that"
         raise ReleaseError(version.model, version.version, found)
     return version
-
-
-def history_of_live(history: History, model: str) -> list[Release]:
-    """Release objects that went live, oldest first."""
-    return [Release.model_validate(r.object) for r in rows(history, ReleaseRow, model=model, step="live")]
 
 
 def release_id(history: History, model: str) -> str:

@@ -111,7 +111,7 @@ async def check_sample(client: httpx.AsyncClient, sample: Path) -> int:
 async def check_bad_rows(client: httpx.AsyncClient, card: Card) -> None:
     """What breaks the contract is refused with 400 and the one error shape."""
     for name, body in bad_requests(card.contract, card.golden[0].row):
-        response = await _post(client, body)
+        response = await _post(client, f"bad rows: {name}", body)
         if response.status_code != httpx.codes.BAD_REQUEST:
             raise Failed(f"bad rows: {name} gave {response.status_code}, expected 400")
         try:
@@ -140,7 +140,7 @@ def _body(row: Row) -> str:
 
 
 async def _answers(client: httpx.AsyncClient, what: str, body: str) -> list[Row]:
-    response = await _post(client, body)
+    response = await _post(client, what, body)
     if response.status_code != httpx.codes.OK:
         raise Failed(f"{what}: refused with {response.status_code}: {response.text[:300]}")
     answers: list[Row] = response.json().get("answers", [])
@@ -150,11 +150,11 @@ async def _answers(client: httpx.AsyncClient, what: str, body: str) -> list[Row]
     return answers
 
 
-async def _post(client: httpx.AsyncClient, body: str) -> httpx.Response:
+async def _post(client: httpx.AsyncClient, what: str, body: str) -> httpx.Response:
     try:
         return await client.post("/predict", content=body, headers={"content-type": "application/json"})
     except httpx.HTTPError as err:
-        raise Failed(f"/predict gave no reply: {type(err).__name__}: {err}") from err
+        raise Failed(f"{what}: no reply: {type(err).__name__}: {err}") from err
 
 
 def distance(found: Any, expected: Score) -> float:

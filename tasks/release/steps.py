@@ -4,11 +4,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 
 from bentos.runtime.release import Release
 from tasks.artifact import publish
@@ -24,6 +25,8 @@ from tasks.release.plan import Plan, choose, release_id
 from tasks.release.preflight import preflight
 from tasks.release.target import Target
 from tasks.store import Ref
+
+GRACE_SECONDS = 10.0  # beyond the target's own limit, so that its verdict is heard and not our impatience
 
 
 def target() -> Target:
@@ -91,7 +94,7 @@ def roll_out(plan: Plan, problem: str) -> ReleaseRow:
     if not problem:
         try:
             place.apply(plan.object, here.store)
-            place.wait_ready(plan.object, here.settings.ready_seconds)
+            place.wait_ready(plan.object, here.settings.ready_seconds + GRACE_SECONDS)
         except ReleaseError as err:
             problem = str(err)
     row = _row(plan, "undone" if problem else "live", problem or plan.reason, round(time.monotonic() - started, 2))
@@ -125,7 +128,7 @@ def restore_live_release(model: str) -> None:
         target().wait_ready(release, here.settings.ready_seconds)
 
 
-def report_release(plan: Plan, outcome: ReleaseRow) -> State:
+def report_release(plan: Plan, outcome: ReleaseRow) -> State[Any]:
     """Show the timeline of releases, and end the run as the release ended."""
     history = Installation.of().ledger.read()
     sentence = f"{plan.object.version} is live" if outcome.step == "live" else f"{plan.object.version} was undone: {outcome.reason}"

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -61,7 +62,7 @@ def send_labels(host: str, port: int, labels: Sequence[dict[str, object]], key: 
     return taken
 
 
-def _post(connection: http.client.HTTPConnection, path: str, body: bytes, key: str) -> dict[str, object] | dict:  # type: ignore[type-arg]  # JSON of our own endpoint
+def _post(connection: http.client.HTTPConnection, path: str, body: bytes, key: str) -> Any:  # JSON of the endpoint
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     connection.request("POST", path, body, headers)
     response = connection.getresponse()

@@ -1,6 +1,5 @@
 """The stages of one training: search, fit, gate. Each takes small values and references, and builds its frame from the snapshot."""
 
-import io
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,8 +25,9 @@ from tasks.training.fit import fit, raw_scores
 from tasks.training.gate import Rivals, judge, refuse
 from tasks.training.leak import find_leaks
 from tasks.training.metrics import Array, Measure
+from tasks.training.reference import reference_rows
 from tasks.training.search import SearchResult, TrialResult, search
-from tasks.training.split import Split, split, thin
+from tasks.training.split import Split, split
 
 Frames = Callable[[ModelSpec], pd.DataFrame]
 
@@ -137,7 +137,7 @@ def fit_stage(job: Job, found: SearchResult) -> Fitted:
     with TemporaryDirectory() as temporary:
         exported = export(pipeline, spec, rows.train, rows.holdout, rows.cutoff, Path(temporary) / "artefact")
         artefact = job.store.put_tree(exported.folder)
-        reference = _reference(rows, Scorer.load(exported.folder), spec)
+        reference = reference_rows(rows, Scorer.load(exported.folder), spec)
     return Fitted(
         version=exported.version,
         cutoff=rows.cutoff,
@@ -158,20 +158,21 @@ def fit_stage(job: Job, found: SearchResult) -> Fitted:
 
 def gate_stage(job: Job, fitted: Fitted, champion: VersionRow | None) -> GateResult:
     """Hold the exported challenger against the exported champion on the rows that neither was trained on."""
-    rows, spec, measure = split_of(job), job.spec, Measure.of(job.spec)
+    rows, spec, name = split_of(job), job.spec, champion.version if champion else ""
     after = max(fitted.cutoff, champion.cutoff) if champion else fitted.cutoff
     later = rows.holdout[_later(rows.holdout, after)].reset_index(drop=True)
+    if later.empty:
+        return refuse(f"no row is later than {after:%Y-%m-%d %H:%M}, the cut-off of the champion", spec, name)
     try:
         theirs = _champion_scores(job, champion, after) if champion else None
     except SpecError as err:
-        return refuse(f"the champion cannot be asked about today's rows: {err}", spec, champion.version if champion else "")
-    with TemporaryDirectory() as temporary:
-        ours = Scorer.load(job.store.get_tree(fitted.artefact, Path(temporary) / "challenger")).score(later)
+        return refuse(f"the champion cannot be asked about today's rows: {err}", spec, name)
+    ours = _scorer(job, fitted.artefact).score(later)
     linear = ours
     if fitted.family != SIMPLE:
-        linear = raw_scores(fit(rows.train.tail(spec.search.rows), spec, job.pipeline, {"family": SIMPLE, "seed": spec.seed}), later, spec.contract)
-    rivals = Rivals(challenger=ours, champion=theirs, simple=linear, trivial=trivial(measure, rows.train["label"], len(later)))
-    return judge(later, rivals, spec, champion.version if champion else "", find_leaks(rows.train, rows.holdout, spec))
+        linear = raw_scores(fit(rows.train, spec, job.pipeline, {"family": SIMPLE, "seed": spec.seed}), later, spec.contract)
+    rivals = Rivals(challenger=ours, champion=theirs, simple=linear, trivial=trivial(Measure.of(spec), rows.train["label"], len(later)))
+    return judge(later, rivals, spec, name, find_leaks(rows.train, rows.holdout, spec))
 
 
 def candidate(job: Job, found: SearchResult, fitted: Fitted, gate: GateResult) -> Candidate:
@@ -204,31 +205,23 @@ def _champion_scores(job: Job, champion: VersionRow, after: datetime) -> Array:
     Raises:
         SpecError: the champion answers another question, or `features()` no longer gives what it needs.
     """
+    scorer = _scorer(job, Ref.parse(champion.artefact))
+    contract = scorer.card.contract
+    if (contract.task, contract.classes) != (job.spec.task, job.spec.classes):
+        found = f"task or classes differ from those of the champion {champion.version}; give the new question a model of its own"
+        raise SpecError(job.spec.folder / "model.toml", [found])
+    frame = job.frames(job.spec.model_copy(update={"features": contract.features}))
+    return scorer.score(frame[_later(frame, after)])
+
+
+def _scorer(job: Job, artefact: Ref) -> Scorer:
+    """The model of an artefact in the store. The files are gone when this returns; the opened model needs them no more."""
     with TemporaryDirectory() as temporary:
-        scorer = Scorer.load(job.store.get_tree(Ref.parse(champion.artefact), Path(temporary) / "champion"))
-        contract = scorer.card.contract
-        if (contract.task, contract.classes) != (job.spec.task, job.spec.classes):
-            raise SpecError(
-                job.spec.folder / "model.toml",
-                [f"task or classes differ from those of the champion {champion.version}; give the new question a model of its own"],
-            )
-        frame = job.frames(job.spec.model_copy(update={"features": contract.features}))
-        return scorer.score(frame[_later(frame, after)])
+        return Scorer.load(job.store.get_tree(artefact, Path(temporary) / "artefact"))
 
 
 def _later(frame: pd.DataFrame, moment: datetime) -> "pd.Series[bool]":
     return frame["event_time"] > pd.Timestamp(moment).tz_localize(None)
-
-
-def _reference(rows: Split, scorer: Scorer, spec: ModelSpec) -> bytes:
-    """Parquet of at most `monitoring.sample` rows, evenly spread in time: features, `event_time`, `holdout` and `prediction`."""
-    every = pd.concat([rows.train.assign(holdout=False), rows.holdout.assign(holdout=True)], ignore_index=True)
-    chosen = thin(every, spec.monitoring.sample)
-    scores = scorer.score(chosen)
-    said = [scorer.decide(score) for score in scores.tolist()] if spec.task == "multiclass" else scores.astype("float64")
-    buffer = io.BytesIO()
-    chosen[[*spec.features, "event_time", "holdout"]].assign(prediction=said).to_parquet(buffer, index=False)
-    return buffer.getvalue()
 
 
 def _cpu() -> str:

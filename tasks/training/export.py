@@ -152,6 +152,6 @@ def _golden(scorer: Scorer, holdout: pd.DataFrame) -> tuple[Golden, ...]:
 
 def _plain(value: Any, feature: Feature) -> Any:
     """A feature's value as a request says it."""
-    if value == "" or value != value:  # noqa: PLR0124  # NaN is the one value that is not itself
+    if value == "" or value != value:  # NaN is the one value that is not itself
         return None
     return {"number": float, "integer": int, "boolean": bool, "category": str}[feature.type](value)

@@ -12,6 +12,7 @@ from tasks.spec import ModelSpec
 from tasks.training.metrics import MIN_BLOCKS, Array, Gain, Measure, block_codes, bootstrap_gain
 
 MOST_VALUES = 12  # a number with more values is sliced into quarters
+MOST_SLICES = 3  # named in the reasons, the worst first; all are in the table
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,10 @@ def _slice_names(column: "pd.Series[Any]") -> "pd.Series[Any]":
 
 
 def _worse_slices(slices: dict[str, tuple[int, float, float]], measure: Measure, spec: ModelSpec) -> Iterator[str]:
-    for name, (rows, ours, theirs) in slices.items():
-        loss = measure.sign * (theirs - ours)
-        if loss > spec.gate.slice_tolerance:
-            yield f"worse on slice {name}: {ours:.4g} against {theirs:.4g} on {rows:,} rows, and at most {spec.gate.slice_tolerance:.4g} is tolerated"
+    losses = {name: measure.sign * (theirs - ours) for name, (_, ours, theirs) in slices.items()}
+    worse = sorted((name for name, loss in losses.items() if loss > spec.gate.slice_tolerance), key=lambda name: -losses[name])
+    for name in worse[:MOST_SLICES]:
+        rows, ours, theirs = slices[name]
+        yield f"worse on slice {name}: {ours:.4g} against {theirs:.4g} on {rows:,} rows, and at most {spec.gate.slice_tolerance:.4g} is tolerated"
+    if len(worse) > MOST_SLICES:
+        yield f"worse on {len(worse) - MOST_SLICES} more slices"

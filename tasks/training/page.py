@@ -7,19 +7,27 @@ SHOWN_TRIALS = 20
 
 
 def gate_sentence(gate: GateResult) -> str:
-    """The verdict in one sentence, with the reason."""
-    return f"{'✅ accepted' if gate.accepted else '❌ refused'}: {'; '.join(gate.reasons)}"
+    """The verdict in one sentence, with the first reason and how many more there are."""
+    more = f" (and {len(gate.reasons) - 1} more reasons)" if len(gate.reasons) > 1 else ""
+    return f"{_verdict(gate)}: {gate.reasons[0]}{more}"
+
+
+def _verdict(gate: GateResult) -> str:
+    return "✅ accepted" if gate.accepted else "❌ refused"
 
 
 def gate_markdown(version: VersionRow) -> str:
     """Scores of the rivals, the gain with its interval, and every slice."""
     gate = version.gate
+    reasons = "\n".join(f"- {reason}" for reason in gate.reasons)
     scores = "\n".join(f"| {name} | {value:.4f} |" for name, value in gate.scores.items())
     against = f"the champion {gate.champion}" if gate.champion else "the trivial model, because nothing was live"
     gain = f"Gain over {against}: {gate.gain[1]:+.4f} (from {gate.gain[0]:+.4f} to {gate.gain[2]:+.4f})." if gate.gain else "No gain could be computed."
     return f"""# {version.model} {version.version}
 
-{gate_sentence(gate)}
+**{_verdict(gate)}**
+
+{reasons}
 
 Scored on {gate.rows:,} rows in {gate.blocks} blocks, all later than what either was trained on. {gain}
 

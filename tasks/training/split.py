@@ -56,8 +56,7 @@ def _validation_cut(train: pd.DataFrame, gate: Gate, model: str) -> Split:
     most = max(1, round(len(train) * VALIDATION_SHARE))
     if gate.holdout_days:
         start = _start_of_last(train, gate.holdout_days)
-        if 0 < (train["event_time"] >= start).sum() <= most:
-            return _at(train, start, model)
+        return _at(train, max(start, _time_of_newest(train, most)), model)
     return _at(train, _time_of_newest(train, min(most, round(len(train) * gate.holdout_share / (1 - gate.holdout_share)))), model)
 
 
@@ -84,4 +83,5 @@ def _at(frame: pd.DataFrame, start: pd.Timestamp, model: str) -> Split:
 
 
 def _utc(moment: pd.Timestamp) -> datetime:
-    return moment.to_pydatetime(warn=False).replace(tzinfo=UTC)
+    """Up to the next microsecond, so that a row of this moment is never later than it."""
+    return moment.ceil("us").to_pydatetime().replace(tzinfo=UTC)

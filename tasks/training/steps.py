@@ -1,8 +1,10 @@
 """What the train flow asks for, step by step. Thin shells around the stages; values and references between them, never frames."""
 
-from prefect import get_run_logger, task
+from typing import Any
+
+from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed, State
+from prefect.states import Completed
 
 from tasks.artifact import publish
 from tasks.installation import Installation
@@ -57,7 +59,7 @@ def version_row(order: Order, job: Job, found: SearchResult, fitted: Fitted, gat
     return done.row(order.attempt, order.decision, order.run, actor, bento, thresholds)
 
 
-def report_version(version: VersionRow, found: SearchResult) -> State:
+def report_version(version: VersionRow, found: SearchResult) -> State[Any]:
     """Show the gate's table and the model card, and end the run with the gate's sentence."""
     sentence = gate_sentence(version.gate)
     publish(f"{version.model}-gate", gate_markdown(version), f"**{sentence}**")

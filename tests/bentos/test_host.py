@@ -26,16 +26,17 @@ Start = Callable[..., subprocess.Popen[str]]
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts host programs, and ends them with the test."""
-    started = []
+    started: list[subprocess.Popen[str]] = []
 
     def run(bento: Path, release: Release, listener: socket.socket | None = None, drain_seconds: float = 0.4) -> subprocess.Popen[str]:
         file = tmp_path / f"release-{len(started)}.json"
         file.write_text(release.model_dump_json())
-        options = ["--release", file, "--bento", bento, "--socket", tmp_path / f"{len(started)}.sock", "--drain-seconds", str(drain_seconds)]
+        paths = ["--release", file, "--bento", bento, "--socket", tmp_path / f"{len(started)}.sock"]
         descriptors = [listener.fileno()] if listener else []
-        command = [sys.executable, "-m", "bentos.runtime.host", *options, *(word for fd in descriptors for word in ("--listener", str(fd)))]
+        shared = [f"--listener={descriptor}" for descriptor in descriptors]
+        command = [sys.executable, "-m", "bentos.runtime.host", *map(str, paths), f"--drain-seconds={drain_seconds}", *shared]
         pipe = subprocess.PIPE
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, pass_fds=descriptors, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, pass_fds=descriptors, env={**os.environ, "TMPDIR": str(tmp_path)})
         started.append(process)
         return process
 
@@ -65,7 +66,7 @@ def go(process: subprocess.Popen[str]) -> None:
 
 
 def connect(listener: socket.socket) -> HTTPConnection:
-    connection = HTTPConnection(*listener.getsockname()[:2], timeout=10)
+    connection = HTTPConnection("127.0.0.1", listener.getsockname()[1], timeout=10)
     connection.connect()
     return connection
 
@@ -182,6 +183,29 @@ def test_it_ends_at_once_when_its_starter_is_gone(start: Start, listener: socket
     assert process.stdin
     process.stdin.close()
 
+    assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize("way", ["SIGTERM", "end of stdin"])
+def test_a_request_that_is_half_sent_when_the_end_comes_is_answered(way: str, start: Start, listener: socket.socket) -> None:
+    bento = hosting.bento(1.0)
+    process = start(bento, hosting.release(bento), listener, drain_seconds=0)
+    hears(process, "ready")
+    go(process)
+    body = b'{"rows": [{"x": 1}]}'
+    half = connect(listener)
+    half.putrequest("POST", "/predict")
+    for name, value in {**HEADERS, "content-length": str(len(body))}.items():
+        half.putheader(name, value)
+    half.endheaders(body[:5])
+    assert predict(connect(listener))[0] == 2, "by now the half has been read"
+
+    assert process.stdin
+    process.send_signal(signal.SIGTERM) if way == "SIGTERM" else process.stdin.close()
+    hears(process, "draining")
+    half.send(body[5:])
+
+    assert json.load(half.getresponse())["answers"][0]["score"] == 2
     assert process.wait(timeout=10) == 0
 
 

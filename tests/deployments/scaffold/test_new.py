@@ -362,6 +362,8 @@ def files_of_nonsense() -> dict[str, str]:
         "mixed.csv": frame.assign(rent=[*frame["rent"].astype(str)[:-1], "?"]).to_csv(index=False),
         "gaps.csv": frame.assign(day=["", *frame["day"][1:]]).to_csv(index=False),
         "ids.csv": pd.DataFrame({"id": range(100), "y": np.arange(100) % 2}).to_csv(index=False),
+        "clock.csv": frame.assign(event_time=frame["floor"]).to_csv(index=False),
+        "rare.csv": frame.assign(rent=np.arange(120) < 3).to_csv(index=False),
         "good.csv": frame.to_csv(index=False),
     }
 
@@ -387,6 +389,8 @@ NONSENSE: list[tuple[str, dict[str, str]]] = [
     ("row 1 is empty", {"data": "gaps.csv", "time": "day"}),
     ("time column 'metres'", {"time": "metres"}),
     ("both label and time", {"label": "floor", "time": "floor"}),
+    ("has a column `event_time`", {"data": "clock.csv"}),
+    ("'True' in 3 rows only", {"data": "rare.csv"}),
     ("no column is left", {"data": "ids.csv", "label": "y"}),
     ("no task 'classify'", {"task": "classify"}),
     ("so it is not binary", {"task": "binary"}),

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,9 +15,8 @@ import pytest
 
 from bentos.runtime.release import Release
 from bentos.runtime.unix_socket import short_path
-from tasks.errors import PlatformError
 from tasks.release.desired import Desired, Wanted
-from tasks.release.local import LocalTarget, start_supervisor, stop_supervisor
+from tasks.release.local import LocalTarget
 from tasks.release.model_server import LONGEST_PAUSE_SECONDS, pause_seconds
 from tasks.settings import Settings
 
@@ -49,25 +49,26 @@ def gone(pid: int) -> bool:
 def test_a_second_one_refuses_to_start(tmp_path: Path) -> None:
     settings = hosting.settings(tmp_path)
 
-    with start_supervisor(settings) as first:
-        with pytest.raises(PlatformError, match=f"Supervisor {first.pid} serves .* already"):
-            start_supervisor(settings)
-        assert LocalTarget(settings).status() == {}
-        stop_supervisor(settings)
+    with hosting.supervisor(settings) as first:
+        with hosting.start(settings) as second:
+            said = second.communicate(timeout=10)[1]
 
+        assert second.returncode == 1
+        assert f"Supervisor {first.pid} serves" in said and said.count("\n") == 1
+        assert LocalTarget(settings).status() == {}
     assert first.returncode == 0
 
 
 def test_killed_and_started_again_it_serves_the_same_release_and_a_stop_leaves_nothing(tmp_path: Path) -> None:
     settings = hosting.settings(tmp_path)
-    with start_supervisor(settings) as first:
+    with hosting.supervisor(settings) as first:
         release = serve(settings, hosting.bento(1.0))
         orphan = LocalTarget(settings).status()["toy"].pid
         first.send_signal(signal.SIGKILL)
     assert LocalTarget(settings).status()["toy"].state == "down"
     assert gone(orphan), "a process whose supervisor is gone ends by itself"
 
-    with start_supervisor(settings) as second:
+    with hosting.supervisor(settings) as second:
         LocalTarget(settings).wait_ready(release, 30)
         assert answers(settings) == release.id
         child = LocalTarget(settings).status()["toy"].pid
@@ -81,24 +82,23 @@ def test_killed_and_started_again_it_serves_the_same_release_and_a_stop_leaves_n
 
 def test_an_orphan_that_hangs_is_killed_by_the_next_one(tmp_path: Path) -> None:
     settings = hosting.settings(tmp_path)
-    with start_supervisor(settings) as first:
+    with hosting.supervisor(settings) as first:
         release = serve(settings, hosting.bento(1.0))
         orphan = LocalTarget(settings).status()["toy"].pid
         os.kill(orphan, signal.SIGSTOP)
         first.send_signal(signal.SIGKILL)
 
-    with start_supervisor(settings):
+    with hosting.supervisor(settings):
         LocalTarget(settings).wait_ready(release, 30)
 
         assert gone(orphan)
         assert answers(settings) == release.id
-        stop_supervisor(settings)
 
 
 def test_a_first_release_that_fails_leaves_its_port_closed_and_is_not_resumed(tmp_path: Path) -> None:
     settings = hosting.settings(tmp_path)
     release, store = hosting.stored(hosting.bento(1.0, 2.0))
-    with start_supervisor(settings):
+    with hosting.supervisor(settings):
         LocalTarget(settings).apply(release, store)
         while (status := LocalTarget(settings).status()["toy"]).state == "starting":
             time.sleep(0.05)
@@ -107,7 +107,6 @@ def test_a_first_release_that_fails_leaves_its_port_closed_and_is_not_resumed(tm
         assert "golden rows" in status.refused
         with pytest.raises(httpx.ConnectError):
             answers(settings)
-        stop_supervisor(settings)
 
     assert Desired.load(settings.serving / "desired.json") == Desired()
 
@@ -119,7 +118,7 @@ def test_a_taken_port_is_told_and_the_model_comes_up_when_it_is_free(tmp_path: P
     settings.serving.mkdir(parents=True)
     Desired().put(Wanted(release=release, bento=bento, port=settings.endpoint_port)).save(settings.serving / "desired.json")
     blocker = socket.create_server(("127.0.0.1", settings.endpoint_port))
-    with start_supervisor(settings):
+    with hosting.supervisor(settings):
         while (status := LocalTarget(settings).status()["toy"]).state == "starting":
             time.sleep(0.05)
         assert f"port {settings.endpoint_port} of 127.0.0.1" in status.error
@@ -127,7 +126,6 @@ def test_a_taken_port_is_told_and_the_model_comes_up_when_it_is_free(tmp_path: P
         blocker.close()
         LocalTarget(settings).wait_ready(release, 30)
         assert answers(settings) == release.id
-        stop_supervisor(settings)
 
 
 def test_a_damaged_desired_state_stops_the_start_in_one_line(tmp_path: Path) -> None:
@@ -135,13 +133,16 @@ def test_a_damaged_desired_state_stops_the_start_in_one_line(tmp_path: Path) -> 
     settings.serving.mkdir(parents=True)
     (settings.serving / "desired.json").write_text('{"models": 7}')
 
-    with pytest.raises(PlatformError, match="desired state in .* cannot be read"):
-        start_supervisor(settings)
+    with hosting.start(settings) as process:
+        said = process.communicate(timeout=10)[1]
+
+    assert process.returncode == 1
+    assert "The desired state in" in said and said.count("\n") == 1
 
 
 def test_nonsense_on_its_socket_is_answered_and_changes_nothing(tmp_path: Path) -> None:
     settings = hosting.settings(tmp_path)
-    with start_supervisor(settings):
+    with hosting.supervisor(settings):
         with short_path(settings.serving / "supervisor.sock") as name, socket.socket(socket.AF_UNIX) as connection:
             connection.connect(name)
             connection.sendall(b'{"command": "explode"}\nnot json\n')
@@ -150,7 +151,6 @@ def test_nonsense_on_its_socket_is_answered_and_changes_nothing(tmp_path: Path) 
 
         assert all("no such command" in reply["error"] for reply in replies)
         assert LocalTarget(settings).status() == {}
-        stop_supervisor(settings)
 
 
 def test_the_pause_before_a_new_start_doubles_up_to_a_limit() -> None:
@@ -160,6 +160,6 @@ def test_the_pause_before_a_new_start_doubles_up_to_a_limit() -> None:
 
 def test_importing_it_starts_nothing(tmp_path: Path) -> None:
     code = "import tasks.release.supervisor, tasks.release.local, tasks.release.preflight"
-    subprocess.run(["python", "-c", code], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,137 @@
+"""Handing over, against a real Prefect server. Runs are not executed here: their states are set through the API."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_UI_URL, temporary_settings
+from prefect.states import Completed, Failed, Running
+from prefect.testing.utilities import prefect_test_harness
+from prefect.utilities.callables import parameter_schema
+
+from tasks import handoff
+from tasks.errors import PlatformError, UnknownNameError
+
+NAME = "train/late"
+
+
+def train(model: str, trials: int = 1) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[SyncPrefectClient]:
+    """A server with the one deployment `train/late`."""
+    quick = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_UI_URL: "http://ui.example/v2"}
+    with prefect_test_harness(), temporary_settings(quick), get_client(sync_client=True) as client:
+        schema = parameter_schema(train).model_dump()
+        flow_id = client.create_flow_from_name("train")
+        client.create_deployment(flow_id=flow_id, name="late", parameters={"model": "late"}, parameter_openapi_schema=schema, enforce_parameter_schema=True)
+        yield client
+
+
+def set_state(client: SyncPrefectClient, run: str, state: object) -> None:
+    client.set_flow_run_state(UUID(run), state, force=True)  # type: ignore[arg-type]
+
+
+def test_a_started_run_has_the_parameters_and_tags_it_was_given(client: SyncPrefectClient) -> None:
+    run = client.read_flow_run(UUID(handoff.start(NAME, {"trials": 3}, tags=["decision:late-1"])))
+
+    assert run.parameters == {"model": "late", "trials": 3}
+    assert "decision:late-1" in run.tags
+
+
+def test_the_same_key_gives_the_same_run(client: SyncPrefectClient) -> None:
+    first = handoff.start(NAME, {}, key="late-1:1")
+
+    assert handoff.start(NAME, {}, key="late-1:1") == first
+    assert handoff.start(NAME, {}, key="late-1:2") != first
+    assert handoff.start(NAME, {}) != handoff.start(NAME, {})
+
+
+def test_inside_a_flow_run_the_new_run_names_the_one_before_it_and_the_log_links_it(client: SyncPrefectClient, caplog: pytest.LogCaptureFixture) -> None:
+    @flow
+    def giver() -> tuple[str, str]:
+        from prefect.runtime import flow_run
+
+        handoff.tag("decision:late-7")
+        return str(flow_run.id), handoff.start(NAME, {})
+
+    before, after = giver()
+
+    assert f"after:{before}" in client.read_flow_run(UUID(after)).tags
+    assert "decision:late-7" in client.read_flow_run(UUID(before)).tags
+    assert f"Handed over to {NAME}: http://ui.example/v2/runs/flow-run/{after}" in caplog.text
+
+
+def test_outside_a_flow_run_a_tag_goes_nowhere(client: SyncPrefectClient) -> None:
+    handoff.tag("decision:late-7")
+
+    assert not any(tag.startswith("after:") for tag in client.read_flow_run(UUID(handoff.start(NAME, {}))).tags)
+
+
+def test_an_unknown_deployment_is_named_with_the_one_that_was_meant(client: SyncPrefectClient) -> None:
+    with pytest.raises(UnknownNameError, match=r"there is no deployment 'train/lat'.*Did you mean 'train/late'"):
+        handoff.start("train/lat", {})
+
+
+def test_parameters_that_the_form_forbids_are_refused_with_the_reason(client: SyncPrefectClient) -> None:
+    with pytest.raises(PlatformError, match=r"refuses to start 'train/late'.*trials"):
+        handoff.start(NAME, {"trials": "many"})
+
+
+def test_the_state_of_a_run_is_told(client: SyncPrefectClient) -> None:
+    run = handoff.start(NAME, {})
+    assert not handoff.state(run).final
+
+    set_state(client, run, Failed(message="no rows"))
+
+    assert handoff.state(run) == handoff.RunOutcome("FAILED", "Failed", "no rows")
+    assert handoff.state(run).final
+    assert not handoff.state(run).completed
+
+
+def test_waiting_ends_with_the_run(client: SyncPrefectClient) -> None:
+    run = handoff.start(NAME, {})
+    set_state(client, run, Completed(message="done"))
+
+    assert handoff.wait(run).completed
+
+
+def test_waiting_ends_when_the_time_is_up_and_says_that_the_run_has_not(client: SyncPrefectClient) -> None:
+    run = handoff.start(NAME, {})
+    set_state(client, run, Running())
+
+    outcome = handoff.wait(run, timeout_seconds=0)
+
+    assert outcome.state_type == "RUNNING"
+    assert not outcome.final
+
+
+def test_a_key_is_unknown_then_alive_then_dead(client: SyncPrefectClient) -> None:
+    assert handoff.state_of_key("late-9:1") == "unknown"
+
+    run = handoff.start(NAME, {}, key="late-9:1")
+    assert handoff.state_of_key("late-9:1") == "alive"
+
+    set_state(client, run, Completed())
+    assert handoff.state_of_key("late-9:1") == "dead"
+
+
+def test_a_run_that_took_the_work_on_itself_counts_by_its_tag(client: SyncPrefectClient) -> None:
+    run = handoff.start(NAME, {}, tags=["key:late-10:1"])
+    assert handoff.state_of_key("late-10:1") == "alive"
+
+    set_state(client, run, Failed())
+    assert handoff.state_of_key("late-10:1") == "dead"
+
+
+def test_an_unknown_run_is_an_error(client: SyncPrefectClient) -> None:
+    with pytest.raises(UnknownNameError, match="there is no flow run"):
+        handoff.state("00000000-0000-0000-0000-000000000000")
+
+
+def test_an_api_that_does_not_answer_is_a_clear_error() -> None:
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), pytest.raises(PlatformError, match=r"127.0.0.1:9/api does not answer.*`ratchet up`"):
+        handoff.start(NAME, {})
