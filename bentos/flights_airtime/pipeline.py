@@ -51,7 +51,7 @@ def build(params: dict[str, Any]) -> Pipeline:
     """An unfitted pipeline of the family that `params` names. Categories are never null here, numbers may be."""
     seed = params.get("seed", 0)
     ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    one_hot = OneHotEncoder(handle_unknown="ignore", min_frequency=50, sparse_output=True)
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=True)
     match params["family"]:
         case "boosting":
             encode = [("categories", ordinal, CATEGORIES), ("numbers", "passthrough", NUMBERS)]

@@ -79,7 +79,7 @@ def build(params: dict[str, Any]) -> Pipeline:
                 random_state=seed,
             )
         case "linear":
-            one_hot = OneHotEncoder(handle_unknown="ignore", min_frequency=50, sparse_output=True)
+            one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=True)
             scaled = Pipeline([("fill", SimpleImputer(strategy="median")), ("scale", StandardScaler())])
             encode = [("categories", one_hot, CATEGORIES), ("numbers", scaled, NUMBERS)]
             model = LogisticRegression(C=params.get("c", 1.0), max_iter=200, random_state=seed)

@@ -59,6 +59,7 @@ class Guard:
         self.waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

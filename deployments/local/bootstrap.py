@@ -164,16 +164,12 @@ def _hopeless(history: History, spec: ModelSpec, run: str) -> str:
 
 
 def _stage(history: History, spec: ModelSpec, run: str) -> str:
-    """How far the newest decision is, by its newest row; what the run does while there is no row."""
+    """How far the newest decision is, by its newest row, and what its run does now."""
     pending = open_decisions(history, spec.name)
-    names = {decision.decision for decision in pending}
-    newest = [entry.row for entry in history if entry.row.decision in names]
-    doing = ""
-    if run:
-        try:
-            doing = runs.doing(run)
-        except PlatformError as err:
-            doing = f"waiting for the Prefect API ({err})"
-    kind = {"decision": "decided", "attempt": "training", "version": "version accepted, releasing it", "release": "releasing"}
-    stage = kind.get(newest[-1].kind, newest[-1].kind) if newest else "not decided yet"
-    return f"{stage} ({doing})" if doing and stage in {"training", "decided", "not decided yet"} else stage
+    newest = [entry.row.kind for entry in history if pending and entry.row.decision == pending[-1].decision]
+    words = {"decision": "decided", "attempt": "training", "version": "version accepted", "release": "releasing"}
+    try:
+        doing = runs.at_work(pending[-1].decision) if pending else runs.doing(run) if run else ""
+    except PlatformError as err:
+        doing = f"waiting for the Prefect API: {err}"
+    return (words.get(newest[-1], newest[-1]) if newest else "not decided yet") + (f" ({doing})" if doing else "")

@@ -112,13 +112,27 @@ def cancel_all(patience_seconds: float, pause: Callable[[float], None] = time.sl
 
 def doing(run_id: str) -> str:
     """What a run is at, for people who wait: its state and the task that runs now."""
+    with connection() as client:
+        return _doing(client, client.read_flow_run(UUID(run_id)))
+
+
+def at_work(decision: str) -> str:
+    """What the newest run for a decision is at; empty when none is due or in flight."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    with connection() as client:
+        tagged = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"decision:{decision}"]))
+        found = client.read_flow_runs(flow_run_filter=tagged, sort=FlowRunSort.START_TIME_DESC)
+        return next((_doing(client, run) for run in found if run.state and not run.state.is_final()), "")
+
+
+def _doing(client: "SyncPrefectClient", run: "FlowRun") -> str:
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
     from prefect.client.schemas.sorting import TaskRunSort
 
-    with connection() as client:
-        run = client.read_flow_run(UUID(run_id))
-        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), sort=TaskRunSort.EXPECTED_START_TIME_DESC, limit=1)
     state = run.state.name if run.state else "Unknown"
+    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), sort=TaskRunSort.EXPECTED_START_TIME_DESC, limit=1)
     return f"{state}, at {tasks[0].name.rpartition('-')[0] or tasks[0].name}" if tasks and state == "Running" else str(state)
 
 

@@ -15,8 +15,9 @@ TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
 MAX_INTEGER_CLASSES = 10  # more distinct whole numbers than this are a quantity: ten covers digits, grades and stars
 MAX_CLASSES = 50
 CLASS_ROWS = 10  # a class with fewer rows is hardly in both parts of a split
+# Words that mean true when one of two values is one of them.
 POSITIVE = frozenset(
-    ["yes", "y", "true", "t", "1", "positive", "pos", "churn", "churned", "fraud", "default", "bad", "late", "failed", "failure", "spam", "malignant", "won"]
+    {"yes", "y", "true", "t", "1", "positive", "pos", "churn", "churned", "fraud", "default", "bad", "late", "failed", "failure", "spam", "malignant", "won"}
 )
 
 

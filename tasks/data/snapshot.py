@@ -52,6 +52,8 @@ def take(history: History, spec: DatasetSpec, store: Store) -> Snapshot:
     """
     ingested = {(row.batch, row.ref): place for place, row in enumerate(ledger_rows(history, BatchRow, dataset=spec.name))}
     batches = sorted(accepted(history, spec.name), key=lambda row: ingested[row.batch, row.ref])
+    if spec.period == "all":
+        batches = batches[-1:]  # the newest file is the whole of it; an older one holds the same rows, or mistakes that were mended
     if not batches:
         raise TrainingError(spec.name, "its dataset has no accepted batch", "Ingest one, or let a quarantined one in.")
     content: dict[str, Any] = {"dataset": spec.name, "rule": _rule(spec), "batches": [{"batch": row.batch, "ref": row.ref} for row in batches]}

@@ -71,11 +71,13 @@ def report_batches(dataset: str, taken: Sequence[BatchRow]) -> State[Any]:
 
 def served_rows_validator(model: str) -> Callable[[pd.DataFrame], tuple[bool, tuple[Finding, ...]]]:
     """A function that holds served rows against the model's suite: (blocked, findings)."""
-    spec = Installation.of().project.model(model)
+    project = Installation.of().project
+    spec = project.model(model)
+    private = project.dataset(spec.dataset).personal
     path = spec.folder.parents[1] / "expectations" / spec.dataset / f"{model}.json"
 
     def check(frame: pd.DataFrame) -> tuple[bool, tuple[Finding, ...]]:
-        validation = validate(frame, load_suite(path))
+        validation = validate(frame, load_suite(path), private)
         return validation.blocked, validation.findings
 
     return check

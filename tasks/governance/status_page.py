@@ -33,8 +33,8 @@ def page(statuses: Sequence[ModelStatus], history: History, serving: Mapping[str
     lines = [
         f"# Status of {now:%Y-%m-%d %H:%M} UTC",
         "",
-        "| model | live | since (UTC) | newest window | endpoint |",
-        "|---|---|---|---|---|",
+        "| model | live | since (UTC) | newest window |" + (" endpoint |" if serving else ""),
+        "|---|---|---|---|" + ("---|" if serving else ""),
         *(_row(status, serving) for status in statuses),
         "",
         "## Why these versions",
@@ -55,7 +55,8 @@ def page(statuses: Sequence[ModelStatus], history: History, serving: Mapping[str
 def _row(status: ModelStatus, serving: Mapping[str, str]) -> str:
     since = f"{status.since:%Y-%m-%d %H:%M}" if status.since else ""
     window = f"{SIGN[status.verdict]} {status.window} {status.verdict}: {_cell(status.verdict_reason)}" if status.verdict else "none judged yet"
-    return f"| {status.model} | {status.version or 'nothing yet'} | {since} | {window} | {serving.get(status.model, '')} |"
+    endpoint = f" {serving.get(status.model, '')} |" if serving else ""
+    return f"| {status.model} | {status.version or 'nothing yet'} | {since} | {window} |{endpoint}"
 
 
 def _waiving(statuses: Sequence[ModelStatus], ui_url: str) -> list[str]:

@@ -64,7 +64,7 @@ def register(version: VersionRow) -> VersionRow:
     return version
 
 
-def close_failed(_: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+def close_failed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  # Prefect passes it
     """Hook of a training that raised an error: it would come again, so the decision ends. A crash is another matter: that one is tried again."""
     here, model = Installation.of(), str(flow_run.parameters["model"])
     own = [d.decision for d in open_decisions(here.ledger.read(), model) if d.run == str(flow_run.id)]

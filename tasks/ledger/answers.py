@@ -100,8 +100,9 @@ def waiting(history: History, spec: ModelSpec, now: datetime) -> tuple[str, ...]
 
 
 def why_live(history: History, release: ReleaseRow) -> str:
-    """The reason of a release with the numbers of the gate behind it."""
-    return f"{release.reason}; {gate_sentence(version(history, release.model, release.version).gate)}"
+    """The reason of a release, and the numbers of the gate behind it unless they are the reason."""
+    gate = version(history, release.model, release.version).gate
+    return release.reason if release.reason == "; ".join(gate.reasons) else f"{release.reason}; its gate: {gate_sentence(gate)}"
 
 
 def explain(history: History, name: str, prediction: PredictionLine | None = None) -> Explanation:

@@ -51,7 +51,7 @@ def markdown(row: WindowRow, judged: Sequence[WindowRow], spec: ModelSpec, evide
 def description(row: WindowRow, judged: Sequence[WindowRow], spec: ModelSpec) -> str:
     """Verdict, reason and a sparkline: of performance when that decided, else of the share of drifted columns."""
     windows = _newest(row, judged)
-    points, limit = (_measured(windows, spec), _limit(row, spec)) if row.verdict == "decay" else (_shares(windows, spec), spec.monitoring.drift_share)
+    points, limit = (_measured(windows), _limit(row, spec)) if row.verdict == "decay" else (_shares(windows, spec), spec.monitoring.drift_share)
     picture = f"\n\n![trend]({charts.sparkline(points, limit)})" if points else ""
     return f"{SIGNS[row.verdict]} **{row.window}: {row.verdict}** {escaped(row.reason, REASON)}{picture}"
 
@@ -91,7 +91,7 @@ def _performance(row: WindowRow, windows: Sequence[WindowRow], spec: ModelSpec) 
     found, metric = row.performance, spec.gate.metric
     bounds = f"{found['low']:.4g} to {found['high']:.4g}, at {spec.gate.confidence:.0%} each"
     line = f"{metric} **{found['value']:.4g}** ({bounds}) on {row.labelled:,} labelled rows; {found['reference']:.4g} on the hold-out."
-    picture = charts.line(_measured(windows, spec), _limit(row, spec), f"{metric} of each window, with its bounds", "surely beyond this is decay:")
+    picture = charts.line(_measured(windows), _limit(row, spec), f"{metric} of each window, with its bounds", "surely beyond this is decay:")
     return ["## Performance", line, f"![{metric} of each window]({picture})"]
 
 
@@ -107,7 +107,7 @@ def _shares(windows: Sequence[WindowRow], spec: ModelSpec) -> list[Point]:
     return [Point(row.window, row.share, row.share >= spec.monitoring.drift_share) for row in windows if row.share is not None]
 
 
-def _measured(windows: Sequence[WindowRow], spec: ModelSpec) -> list[Point]:
+def _measured(windows: Sequence[WindowRow]) -> list[Point]:
     having = [row for row in windows if "value" in row.performance]
     return [Point(row.window, row.performance["value"], row.verdict == "decay", row.performance["low"], row.performance["high"]) for row in having]
 

@@ -12,10 +12,13 @@ from prefect.states import Completed
 
 from tasks.artifact import publish
 from tasks.installation import Installation
-from tasks.ledger.rows import AlertRow, ProposalRow
+from tasks.ledger.chain import History
+from tasks.ledger.questions import windows
+from tasks.ledger.rows import AlertRow, ProposalRow, WindowRow
 from tasks.monitoring.drift import calibrate
 from tasks.monitoring.events import emit_verdict
 from tasks.monitoring.judge import Judged, Validate, judge
+from tasks.monitoring.window import settled
 from tasks.store import Ref
 
 
@@ -28,10 +31,16 @@ def judge_windows(model: str, validate_rows: Validate) -> list[Judged]:
     for each in judged:
         row = each.row.model_copy(update={"run": flow_run.id or ""})
         alerts = [AlertRow(subject=model, message=each.alert, run=flow_run.id or "", event_time=row.event_time)] if each.alert else []
-        here.ledger.append(row, *alerts)
+        if not here.ledger.transact(lambda history, row=row, alerts=alerts: [] if _known(history, row) else [row, *alerts]):  # type: ignore[misc]  # bound now
+            continue
         emit_verdict(row)
         get_run_logger().info("window %s of %s: %s, %s", row.window, model, row.verdict, row.reason)
     return judged
+
+
+def _known(history: History, row: WindowRow) -> bool:
+    """True when another run has judged this window to the end meanwhile."""
+    return any(settled(each) for each in windows(history, row.model) if each.window == row.window)
 
 
 def proposals_of(judged: Sequence[Judged]) -> list[ProposalRow]:

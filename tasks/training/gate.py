@@ -35,6 +35,8 @@ def judge(later: pd.DataFrame, rivals: Rivals, spec: ModelSpec, champion: str = 
 
     Args:
         later: Rows (features, `event_time`, `label`, maybe `entity`) later than the cut-off of both models.
+        rivals: Everybody's scores of these rows.
+        spec: The model's spec; its gate holds the rules, its seed draws the blocks.
         champion: Name of the champion's version; empty when there is none.
         leaks: What the leak check found; anything refuses.
     """
@@ -93,12 +95,14 @@ def _not_better(gain: Gain, against: str, spec: ModelSpec, effect: float | None 
     if not isfinite(gain.low):
         yield f"the gain over the {against} model could not be computed in {gain.undefined} of {spec.gate.draws} draws"
     elif gain.low <= effect:
-        yield f"not surely better than the {against} model: the gain is {gain.low:+.4g} at least ({gain.median:+.4g} in the middle), and must exceed {effect:.4g}"
+        found = f"the gain is at least {gain.low:+.4g} (median {gain.median:+.4g}), and must exceed {effect:.4g}"
+        yield f"not surely better than the {against} model: {found}"
 
 
 def _summary(scores: dict[str, float], gain: Gain, against: str, rows: int, blocks: int, spec: ModelSpec) -> str:
     return (
-        f"{spec.gate.metric} {scores['challenger']:.4g} against {scores[against]:.4g} of the {against} model on {rows:,} later rows ({blocks} {spec.gate.block} blocks); "
+        f"{spec.gate.metric} {scores['challenger']:.4g} against {scores[against]:.4g} of the {against} model "
+        f"on {rows:,} later rows ({blocks} {spec.gate.block} blocks); "
         f"with {spec.gate.confidence:.0%} confidence the gain is at least {gain.low:+.4g} (median {gain.median:+.4g})"
     )
 

@@ -25,6 +25,7 @@ class Leak:
     value: float
 
     def __str__(self) -> str:
+        """A sentence for the gate's reasons."""
         return (
             f"feature {self.feature!r} alone explains the label of the hold-out almost fully ({self.measure} {self.value:.4f}), as a leak would; "
             "if it is known when a request is made, add it to gate.trusted, else remove it"

@@ -68,11 +68,8 @@ class Measure:
             hit: Array = (said == codes).astype("float64")
             hit[np.isnan(scores).reshape(len(codes), -1).any(axis=1)] = np.nan
             return hit
-        if self.task == "multiclass":
-            chosen = scores[np.arange(len(codes)), codes] / scores.sum(axis=1)
-        else:
-            chosen = np.where(codes == 1, scores, 1 - scores)
-        loss: Array = -np.log(np.clip(chosen, CLIP, 1.0))
+        both = scores / scores.sum(axis=1, keepdims=True) if self.task == "multiclass" else np.column_stack([1 - scores, scores])
+        loss: Array = -np.log(np.clip(both[np.arange(len(codes)), codes.astype("int64")], CLIP, 1.0))
         return loss
 
 
@@ -127,7 +124,7 @@ def _expanded(alpha: float, blocks: int) -> float:
 def _roc_auc(codes: Array, scores: Array) -> Statistic:
     """Share of (positive, negative) pairs that the scores put in order, ties counting half. Sorted once, then O(n) a call."""
     if np.isnan(scores).any():
-        return lambda weights: float("nan")
+        return lambda _: float("nan")
     order = np.argsort(scores, kind="stable")
     ordered, positive = scores[order], codes[order] == 1
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])

@@ -66,7 +66,7 @@ class _Course:
         """The gate's metric; an undefined one is an error."""
         value = self.measure.value(self.codes, scores)
         if not isfinite(value):
-            raise ValueError(f"{self.measure.metric} of the validation rows is not a number")
+            raise TrainingError(self.spec.name, f"{self.measure.metric} of the validation rows is not a number", "Mend build() in its pipeline.py.")
         return value
 
 

@@ -38,8 +38,7 @@ def split(frame: pd.DataFrame, gate: Gate, model: str) -> Split:
 def validation(train: pd.DataFrame, gate: Gate, rows: int, model: str) -> Split:
     """Cut the training rows once more, for the search: its newest part, as long as the hold-out but at most a third, validates.
 
-    Args:
-        rows: At most so many rows are fitted (the newest) and at most so many validate (evenly spread).
+    At most `rows` rows are fitted (the newest), and at most so many validate (evenly spread).
     """
     cut = _validation_cut(train, gate, model)
     return Split(cut.cutoff, cut.seen_until, cut.train.tail(rows).reset_index(drop=True), thin(cut.holdout, rows))

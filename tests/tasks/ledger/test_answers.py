@@ -76,9 +76,15 @@ def test_status_says_what_is_live_since_when_why_and_how_it_does() -> None:
     status = answers.status_of(turn(), SPEC, NOW)
 
     assert (status.version, status.release, status.since) == ("20130501-aaaaaaaa", "late-r1", NOW - timedelta(days=1))
-    assert status.why == "better than v0; roc_auc on 900 later rows: challenger 0.7"
+    assert status.why == "better than v0; its gate: roc_auc on 900 later rows: challenger 0.7"
     assert (status.window, status.verdict) == ("2013-04", "drift")
     assert status.underway == ()
+
+
+def test_a_reason_that_is_the_gates_own_is_not_said_twice() -> None:
+    told = [*turn()[:6], Entry(7, "", release().model_copy(update={"reason": "gain 0.02 to 0.05"}))]
+
+    assert answers.status_of(told, SPEC, NOW).why == "gain 0.02 to 0.05"
 
 
 def test_status_lists_what_waits_for_a_person_and_lets_old_alerts_go() -> None:

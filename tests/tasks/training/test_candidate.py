@@ -87,7 +87,7 @@ def test_a_nearest_neighbour_that_memorises_is_refused(spec: Specs, frame: Frame
     rows = frame(noise=2.0)
     champion = champion_of(make_candidate(job(spec(), rows, trees), None))
 
-    done = make_candidate(job(spec(), rows, pipeline(lambda p: KNeighborsClassifier(1))), champion)
+    done = make_candidate(job(spec(), rows, pipeline(lambda _: KNeighborsClassifier(1))), champion)
 
     assert not done.gate.accepted
 
@@ -104,7 +104,7 @@ def test_a_copy_of_the_label_that_nobody_declared_is_refused_by_name(spec: Specs
 def test_on_linear_data_the_linear_model_is_trained_and_accepted(spec: Specs, frame: Frames, pipeline: Pipelines, job: Jobs) -> None:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    made = pipeline(lambda p: HistGradientBoostingRegressor(max_iter=20, random_state=0))
+    made = pipeline(lambda _: HistGradientBoostingRegressor(max_iter=20, random_state=0))
 
     done = make_candidate(job(spec("regression"), frame("regression", linear=True), made), None)
 
@@ -161,7 +161,7 @@ def test_a_champion_is_asked_in_the_form_of_its_own_contract(spec: Specs, frame:
 def _no_city(trees: ModuleType) -> ModuleType:
     from sklearn.pipeline import Pipeline
 
-    trees.build = lambda params: Pipeline([("model", HistGradientBoostingClassifier(max_iter=5, random_state=0))])
+    trees.build = lambda _: Pipeline([("model", HistGradientBoostingClassifier(max_iter=5, random_state=0))])
     return trees
 
 
@@ -180,7 +180,7 @@ def test_small_and_odd_data_give_an_outcome_or_a_clear_error(spec: Specs, frame:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
-    made = pipeline(lambda p: kind(max_iter=5, early_stopping=False, random_state=0))
+    made = pipeline(lambda _: kind(max_iter=5, early_stopping=False, random_state=0))
     small = frame(task, rows=300)
     odd = {
         "a row a second": small.assign(event_time=pd.date_range("1970-01-01", periods=300, freq="s")),
@@ -247,7 +247,8 @@ PROJECT = {
             ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
             encode = ColumnTransformer([("city", ordinal, ["city"]), ("km", "passthrough", ["km"])])
             categorical = [0] if params["family"] == "sklearn" else None  # has no right conversion to ONNX
-            return Pipeline([("encode", encode), ("model", HistGradientBoostingClassifier(max_iter=20, max_features=0.5, categorical_features=categorical, random_state=params["seed"]))])
+            trees = HistGradientBoostingClassifier(max_iter=20, max_features=0.5, categorical_features=categorical, random_state=params["seed"])
+            return Pipeline([("encode", encode), ("model", trees)])
 
         def space(trial):
             return {"family": trial.suggest_categorical("family", [FAMILY])}
@@ -267,7 +268,8 @@ TRAIN = """
     project, store = Project(Path(sys.argv[1])), Store("file://" + sys.argv[2])
     rng, n = np.random.default_rng(0), 900
     at = pd.date_range("2024-01-01", periods=n, freq="h")
-    raw = pd.DataFrame({"at": at, "event_time": at, "rider": [f"r{i % 7}" for i in range(n)], "km": rng.exponential(5, n).round(2), "city": rng.choice(list("abcdef"), n)})
+    raw = pd.DataFrame({"at": at, "event_time": at, "rider": [f"r{i % 7}" for i in range(n)]})
+    raw["km"], raw["city"] = rng.exponential(5, n).round(2), rng.choice(list("abcdef"), n)
     raw["late"] = (np.sin(raw["km"]) + raw["city"].isin(["b", "e"]) * 1.0 + rng.normal(scale=0.3, size=n)) > 0.6
     buffer = io.BytesIO()
     raw.to_parquet(buffer, index=False)
@@ -276,8 +278,10 @@ TRAIN = """
     snapshot = take([Entry(1, "h", batch)], dataset, store)
     for family in ("onnx", "sklearn"):
         project.pipeline("rides_late").FAMILY = family
-        done = make_candidate(training_job(project.model("rides_late"), frames_of(snapshot, dataset, project, store), snapshot.ref, project, store), None)
-        print(json.dumps([done.fitted.family, done.fitted.format, done.gate.accepted, done.fitted.prediction_digest, str(done.fitted.artefact), str(done.fitted.reference), str(snapshot.ref)]))
+        frames = frames_of(snapshot, dataset, project, store)
+        done = make_candidate(training_job(project.model("rides_late"), frames, snapshot.ref, project, store), None)
+        made = done.fitted
+        print(json.dumps([made.format, done.gate.accepted, made.prediction_digest, *map(str, (made.artefact, made.reference, snapshot.ref))]))
     """
 
 
@@ -300,17 +304,17 @@ def test_trained_twice_from_one_snapshot_in_two_processes_the_model_is_the_same(
     first, again = map(lines, [start("1"), start("2")])
 
     assert first == again
-    assert [(format_, accepted) for _, format_, accepted, *_ in first] == [("onnx", True), ("sklearn", True)]
+    assert [(form, accepted) for form, accepted, *_ in first] == [("onnx", True), ("sklearn", True)]
 
 
-def test_settings_of_one_training_are_put_over_the_spec(spec: Specs, frame: Frames, tmp_path: Path, trees: ModuleType, job: Jobs) -> None:
+def test_settings_of_one_training_are_put_over_the_spec(spec: Specs, frame: Frames, trees: ModuleType, job: Jobs) -> None:
     class Here:
         """The two things that a job asks of a project."""
 
-        def pipeline(self, name: str) -> ModuleType:
+        def pipeline(self, _: str) -> ModuleType:
             return trees
 
-        def code_digest(self, name: str) -> str:
+        def code_digest(self, _: str) -> str:
             return "c"
 
     one = job(spec(search=Search(trials=9, rows=400)), frame(), trees)

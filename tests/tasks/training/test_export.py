@@ -38,7 +38,7 @@ def exported(spec: ModelSpec, rows: pd.DataFrame, pipeline: Any, folder: Path, f
 @pytest.mark.parametrize("family", ["trees", "simple"])
 def test_trees_and_linear_models_are_served_as_onnx(spec: Specs, frame: Frames, pipeline: Pipelines, tmp_path: Path, task: str, family: str) -> None:
     kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
-    made = pipeline(lambda p: kind(max_iter=10, early_stopping=False, random_state=0))
+    made = pipeline(lambda _: kind(max_iter=10, early_stopping=False, random_state=0))
 
     found = exported(spec(task), frame(task), made, tmp_path, family)
 
@@ -55,7 +55,7 @@ def test_trees_and_linear_models_are_served_as_onnx(spec: Specs, frame: Frames, 
 def test_a_conversion_that_is_silently_wrong_is_found_and_scikit_learn_serves(spec: Specs, frame: Frames, pipeline: Pipelines, tmp_path: Path) -> None:
     """HistGradientBoosting with `categorical_features` converts without an error, to other scores."""
     rows = frame().assign(label=lambda f: (f["city"] == "oslo").astype("float64"))
-    made = pipeline(lambda p: HistGradientBoostingClassifier(max_iter=10, categorical_features=[0], random_state=0))
+    made = pipeline(lambda _: HistGradientBoostingClassifier(max_iter=10, categorical_features=[0], random_state=0))
 
     found = exported(spec(), rows, made, tmp_path)
 

@@ -62,7 +62,7 @@ def test_a_worse_an_equal_and_a_barely_better_model_are_refused(spec: Specs) -> 
     assert "not surely better than the champion" in worse.reasons[0]
     assert "must exceed 0" in equal.reasons[0]
     assert "must exceed 0.2" in barely.reasons[0]
-    assert not (worse.accepted or equal.accepted or barely.accepted)
+    assert not any(result.accepted for result in (worse, equal, barely))
 
 
 def test_retraining_by_the_same_recipe_is_promoted_no_more_often_than_stated(spec: Specs) -> None:

@@ -60,11 +60,11 @@ def test_a_failing_trial_is_recorded_and_the_others_go_on(spec: Specs, frame: Fr
 
 def test_when_every_trial_fails_training_stops_and_tells_why(spec: Specs, frame: Frames, pipeline: Pipelines) -> None:
     with pytest.raises(TrainingError, match="all 2 trials failed, the first with: InvalidParameterError"):
-        search(frame(), spec(), pipeline(lambda p: LogisticRegression(C=-1.0)))
+        search(frame(), spec(), pipeline(lambda _: LogisticRegression(C=-1.0)))
 
 
 def test_a_space_that_fails_or_takes_the_engines_word_is_the_authors_error(spec: Specs, frame: Frames, boosting: ModuleType) -> None:
-    boosting.space = lambda trial: {"family": "simple"}
+    boosting.space = lambda _: {"family": "simple"}
     with pytest.raises(SpecError, match="'simple' is the engine's own"):
         search(frame(), spec(), boosting)
 
