@@ -4,16 +4,18 @@ UV := .venv/bin/uv
 STAMP := .venv/.installed
 SOURCES := bentos deployments expectations flows tasks
 
-.PHONY: install run demo test test-slow lint clean
+.PHONY: help install run demo test test-slow bench lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        everything on this machine: Prefect UI on :4200, endpoints from :3000 on; Ctrl-C stops it"
 	@echo "make demo       the whole loop from an empty state, bounded; ends with a table and .ratchet/demo.json"
 	@echo "make test       lint and tests        make test-slow  the long drills"
+	@echo "make bench      timings against named peers, printed as ratios"
 	@echo "make install    only set up .venv     make clean      remove .venv and caches (not .ratchet)"
 
 install: $(STAMP)
+	@:
 
 # Bytecode is compiled here once: without it every Prefect process starts about 2 s later.
 $(STAMP): uv.lock pyproject.toml
@@ -21,13 +23,13 @@ $(STAMP): uv.lock pyproject.toml
 		|| { echo "Ratchet needs Python 3.11 or 3.12, and '$(PYTHON)' is not; try: make install PYTHON=python3.11" >&2; exit 1; }
 	@test -x .venv/bin/python || { $(PYTHON) -c 'import ensurepip' 2>/dev/null && $(PYTHON) -m venv .venv; } \
 		|| { rm -rf .venv; echo "'$(PYTHON)' cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@test -x $(UV) || .venv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	@test -x $(UV) || { .venv/bin/python -m ensurepip >/dev/null && .venv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'; }
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(UV) sync --frozen --compile-bytecode --quiet --python .venv/bin/python
 	@touch $@
 
-# exec: the shell must not stand between a signal and us. RATCHET_MAKE: make keeps a SIGINT sent to it alone to itself.
+# exec: the shell must not stand between a signal and us. RATCHET_PARENT: a SIGINT to make alone is kept by make to itself.
 run: $(STAMP)
-	@exec env RATCHET_MAKE=$$PPID .venv/bin/ratchet up
+	@exec env RATCHET_PARENT=$$PPID .venv/bin/ratchet up
 
 demo: $(STAMP)
 	@exec .venv/bin/ratchet demo
@@ -43,7 +45,10 @@ test: lint
 	OMP_NUM_THREADS=1 .venv/bin/pytest -m "not slow"
 
 test-slow: $(STAMP)
-	OMP_NUM_THREADS=1 .venv/bin/pytest -m slow
+	OMP_NUM_THREADS=1 .venv/bin/pytest -m slow --ignore tests/bench
+
+bench: $(STAMP)
+	OMP_NUM_THREADS=1 .venv/bin/pytest -m slow -s tests/bench
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

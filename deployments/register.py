@@ -130,14 +130,14 @@ def _facts(deployment: Deployment, settings: Settings, version: str) -> dict[str
 
 
 def form(deployment: Deployment) -> dict[str, Any]:
-    """The run form: the flow's own schema, with the model or dataset that this deployment is for as the only choice."""
+    """The run form: the flow's own schema, with what this deployment is for (and a rollback's version) as the only choice."""
     from prefect.utilities.callables import parameter_schema
 
     module, _, name = deployment.entrypoint.rpartition(".")
     schema: dict[str, Any] = parameter_schema(getattr(import_module(module), name)).model_dump()
-    for subject in ("model", "dataset"):
-        if subject in deployment.parameters:
-            schema["properties"][subject] |= {"enum": [deployment.parameters[subject]], "default": deployment.parameters[subject]}
+    for name in ("model", "dataset", "version"):
+        if name in deployment.parameters:
+            schema["properties"][name] |= {"enum": [deployment.parameters[name]], "default": deployment.parameters[name]}
     return schema
 
 

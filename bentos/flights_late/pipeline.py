@@ -4,107 +4,47 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from expectations.flights.flight import PLAN, as_numbers, boosting_space, flight_features
 
 if TYPE_CHECKING:
     import optuna
+    import pandas as pd
 
-CATEGORIES = ["carrier", "origin", "dest"]
-NUMBERS = [
-    "departure_minute",
-    "weekday",
-    "scheduled_minutes",
-    "distance",
-    "plane_age",
-    "plane_seats",
-    "temp",
-    "humid",
-    "wind_dir",
-    "wind_speed",
-    "precip",
-    "pressure",
-    "visib",
-]
+WEATHER = ["temp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib"]
+NUMBERS = [*PLAN, *WEATHER]
 
 
 def features(raw: pd.DataFrame) -> pd.DataFrame:
-    """What is known when a flight is due to leave: its plan, its plane, and the weather one hour before."""
-    departure = raw["scheduled"].dt.hour * 60 + raw["scheduled"].dt.minute
-    arrival = raw["sched_arr_time"] // 100 * 60 + raw["sched_arr_time"] % 100
-    plan = raw[[*CATEGORIES, "distance", "plane_seats"]]
-    weather = raw[["temp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib"]]
-    derived = {
-        "departure_minute": departure,
-        "weekday": raw["scheduled"].dt.weekday,
-        "scheduled_minutes": (arrival - departure) % 1440,  # on the two airports' clocks: zones are part of it
-        "plane_age": raw["scheduled"].dt.year - raw["plane_year"],
-    }
-    frame = pd.concat([plan, weather, pd.DataFrame(derived, index=raw.index)], axis=1)[[*CATEGORIES, *NUMBERS]]
-    # The served model reads float32. Training on what it will read keeps both on the same side of every split.
-    return frame.astype(dict.fromkeys(NUMBERS, "float32")).astype(dict.fromkeys(NUMBERS, "float64"))
+    """The columns of a request row."""
+    return flight_features(raw, WEATHER)
 
 
 def build(params: dict[str, Any]) -> Pipeline:
     """An unfitted pipeline of the family that `params` names. Categories are never null here, numbers may be."""
-    seed = params.get("seed", 0)
-    ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    # Names the columns instead of `remainder`, so that a column the spec does not know is never used by accident.
+    own = {name: value for name, value in params.items() if name not in {"family", "seed"}}
     match params["family"]:
         case "boosting":
-            encode = [("categories", ordinal, CATEGORIES), ("numbers", "passthrough", NUMBERS)]
-            model = HistGradientBoostingClassifier(
-                max_iter=params.get("trees", 100),
-                max_leaf_nodes=params.get("leaves", 31),
-                learning_rate=params.get("learning_rate", 0.1),
-                min_samples_leaf=params.get("leaf_rows", 50),
-                l2_regularization=params.get("l2", 1.0),
-                max_features=params.get("share", 1.0),
-                early_stopping=False,
-                random_state=seed,
-            )
+            model = HistGradientBoostingClassifier(**own, early_stopping=False, random_state=params["seed"])
+            return Pipeline([("encode", as_numbers(NUMBERS)), ("model", model)])
         case "forest":
-            encode = [("categories", ordinal, CATEGORIES), ("numbers", SimpleImputer(strategy="median"), NUMBERS)]
-            model = ExtraTreesClassifier(
-                n_estimators=params.get("trees", 40),
-                max_depth=params.get("depth", 14),
-                min_samples_leaf=params.get("leaf_rows", 20),
-                max_features=params.get("share", 0.6),
-                n_jobs=1,
-                random_state=seed,
-            )
-        case "linear":
-            one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=True)
-            scaled = Pipeline([("fill", SimpleImputer(strategy="median")), ("scale", StandardScaler())])
-            encode = [("categories", one_hot, CATEGORIES), ("numbers", scaled, NUMBERS)]
-            model = LogisticRegression(C=params.get("c", 1.0), max_iter=200, random_state=seed)
+            model = ExtraTreesClassifier(**own, n_jobs=1, random_state=params["seed"])
+            return Pipeline([("encode", as_numbers(NUMBERS, fill=True)), ("model", model)])
         case unknown:
-            raise ValueError(f"flights_late knows the families boosting, forest and linear, not {unknown!r}")
-    return Pipeline([("encode", ColumnTransformer(encode)), ("model", model)])
+            raise ValueError(f"flights_late knows the families boosting and forest, not {unknown!r}")
 
 
 def space(trial: optuna.Trial) -> dict[str, Any]:
-    """What the search may vary; every draw fits 30,000 rows in about a second on one thread."""
+    """What the search may vary."""
     family = trial.suggest_categorical("family", ["boosting", "forest"])
     if family == "boosting":
-        return {
-            "family": family,
-            "trees": trial.suggest_int("boosting_trees", 60, 160, step=20),
-            "leaves": trial.suggest_int("boosting_leaves", 15, 47, step=8),
-            "learning_rate": trial.suggest_float("boosting_learning_rate", 0.04, 0.2, log=True),
-            "leaf_rows": trial.suggest_int("boosting_leaf_rows", 20, 120, step=20),
-            "l2": trial.suggest_float("boosting_l2", 0.1, 10.0, log=True),
-            "share": trial.suggest_float("boosting_share", 0.3, 1.0, step=0.1),
-        }
+        return {"family": family, **boosting_space(trial), "max_features": trial.suggest_float("boosting_share", 0.3, 1.0, step=0.1)}
     return {
         "family": family,
-        "trees": trial.suggest_int("forest_trees", 20, 40, step=10),
-        "depth": trial.suggest_int("forest_depth", 10, 16, step=2),
-        "leaf_rows": trial.suggest_int("forest_leaf_rows", 10, 40, step=10),
-        "share": trial.suggest_float("forest_share", 0.4, 0.8, step=0.1),
+        "n_estimators": trial.suggest_int("forest_trees", 20, 40, step=10),
+        "max_depth": trial.suggest_int("forest_depth", 10, 16, step=2),
+        "min_samples_leaf": trial.suggest_int("forest_leaf_rows", 10, 40, step=10),
+        "max_features": trial.suggest_float("forest_share", 0.4, 0.8, step=0.1),
     }

@@ -91,7 +91,8 @@ def until_live(platform: "Platform", here: Installation, wanted: dict[str, tuple
                 told.say(name, f"waiting for {name} to be live: {_stage(history, spec, run)}")
                 continue
             del wanted[name]
-        platform.pause(LOOK_SECONDS)
+        if wanted:
+            platform.pause(LOOK_SECONDS)
 
 
 def until_answering(platform: "Platform") -> None:

@@ -9,7 +9,7 @@ import httpx
 
 from deployments.local import checks, programs, runs
 from deployments.local.processes import Child, Program, end_marked
-from deployments.local.signals import Asked, make_was_interrupted
+from deployments.local.signals import Asked, parent_stops
 from deployments.register import register, wanted
 from tasks.errors import PlatformError
 from tasks.settings import Settings
@@ -47,7 +47,7 @@ class Platform:
         """Wait while looking after the programs; raises Stopping when a signal has come."""
         until = time.monotonic() + seconds
         while True:
-            if self.asked.signal or make_was_interrupted():
+            if self.asked.signal or parent_stops():
                 raise Stopping
             for child in list(self.children.values()):
                 self._look_after(child)
@@ -168,7 +168,7 @@ def _run(platform: Platform) -> int:
         while True:
             platform.pause(3600)
     except Stopping:
-        platform.say(f"stopping ({platform.asked.signal or 'make was interrupted'})")
+        platform.say(f"stopping ({platform.asked.signal or 'our parent stops'})")
         return 0
     finally:
         platform.stop()

@@ -61,7 +61,7 @@ class Child:
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL to the whole session after `stop_seconds`."""
-        if self.again_at is not None:
+        if self.again_at is not None or self.process.returncode is not None:
             return
         os.kill(self.process.pid, signal.SIGTERM)
         until = time.monotonic() + self.program.stop_seconds
@@ -70,6 +70,8 @@ class Child:
         self._reap()
 
     def _exited(self) -> bool:
+        if self.process.returncode is not None:
+            return True
         # WNOWAIT leaves the zombie, so that its number is still ours when its session is killed.
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 

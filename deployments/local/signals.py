@@ -1,4 +1,4 @@
-"""Who asks us to stop: SIGINT, SIGTERM and SIGHUP, and a make that was interrupted alone."""
+"""Who asks us to stop: SIGINT, SIGTERM and SIGHUP, and a parent that is gone or a make that was interrupted alone."""
 
 import os
 import signal
@@ -29,19 +29,19 @@ class Asked:
                 signal.signal(number, handler)
 
 
-def make_was_interrupted() -> bool:
-    """True when `make run` runs us and was interrupted alone, or is gone.
+def parent_stops() -> bool:
+    """True when the process that `RATCHET_PARENT` names, our parent, is gone or about to go.
 
     GNU make passes SIGTERM on to its recipe, but counts on the terminal to have sent SIGINT to everybody. A script that
     interrupts only make would wait for ever. While make waits, its own SIGINT handler is off again, which /proc shows.
     """
-    make = os.environ.get("RATCHET_MAKE")
-    if not make:
+    parent = os.environ.get("RATCHET_PARENT")
+    if not parent:
         return False
-    if os.getppid() != int(make):
+    if os.getppid() != int(parent):
         return True
     try:
-        status = Path(f"/proc/{make}/status").read_text()
+        status = Path(f"/proc/{parent}/status").read_text()
     except OSError:
         return False  # no /proc here
     handled = [int(status.partition(f"{field}:")[2].split()[0], 16) for field in ("SigCgt", "SigIgn")]

@@ -84,6 +84,9 @@ def to_graph(fitted: "Pipeline", contract: Contract) -> bytes:
         put.name = names[put.name]
     for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
+    versions = sorted(model.opset_import, key=lambda version: version.domain)  # skl2onnx writes them in the order of a set
+    del model.opset_import[:]
+    model.opset_import.extend(versions)
     graph: bytes = model.SerializeToString(deterministic=True)
     return graph
 

@@ -17,9 +17,7 @@ from standins import Place, make_place
 
 from deployments.local import checks
 from deployments.local.processes import MARK, end_marked
-from tasks.errors import PlatformError
 from tasks.ledger.chain import Ledger
-from tasks.settings import Settings
 
 PATIENCE = 120.0  # for a busy machine; alone it takes a tenth of that
 
@@ -249,52 +247,16 @@ def test_a_broken_folder_is_told_before_anything_is_started(fresh: Machine) -> N
     assert not (fresh.place.home / "prefect").exists()
 
 
-def test_a_python_that_is_not_locked_for_is_refused() -> None:
-    with pytest.raises(PlatformError, match=r"Python 3.10; Ratchet needs 3.11 or 3.12"):
-        checks.python_version((3, 10))
-    checks.python_version((3, 12))
+def test_a_start_ends_with_the_parent_that_it_was_told_of(machine: Machine) -> None:
+    program = "import os, subprocess, sys; subprocess.Popen(sys.argv[1:], env=os.environ | {'RATCHET_PARENT': str(os.getpid())}); sys.stdin.read()"
+    command = [sys.executable, "-c", program, sys.executable, "-P", "-m", "deployments.cli", "up"]
+    with machine.log.open("w") as log:
+        parent = subprocess.Popen(command, env=machine.place.environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, text=True)
+    machine.running.append(parent)
+    machine.until_said("waiting for the Prefect server")
 
+    parent.kill()
 
-def test_a_full_disk_is_refused_with_what_is_free_and_what_is_needed(tmp_path: Path) -> None:
-    with pytest.raises(PlatformError, match=r"GB free; Ratchet needs 1000000000.0 GB"):
-        checks.disk(tmp_path / "not" / "there" / "yet", needed=10**18)
-    checks.disk(tmp_path, needed=1)
-
-
-def test_two_purposes_for_one_port_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PlatformError, match="Port 4201 is meant for an endpoint and for the reports"):
-        checks.ports(Settings(home=tmp_path, endpoint_port=4200 - 1, ui_port=4300, reports_port=4201), 3)
-
-
-def test_a_home_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-
-    with pytest.raises(PlatformError, match="cannot be written"), checks.only_one(tmp_path / "file" / "home"):
-        pass
-
-
-def test_the_lock_of_a_home_is_free_again_when_its_holder_has_ended(tmp_path: Path) -> None:
-    with checks.only_one(tmp_path):
-        assert checks.holder(tmp_path) == os.getpid()
-        with pytest.raises(PlatformError, match=f"is running already .*process {os.getpid()}"), checks.only_one(tmp_path):
-            pass
-
-    assert checks.holder(tmp_path) is None
-
-
-def test_only_marked_processes_are_ended_even_when_they_refuse_to(tmp_path: Path) -> None:
-    program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
-    start = [sys.executable, "-c", program]
-    ours = subprocess.Popen(start, env={MARK: str(tmp_path)}, stdout=subprocess.PIPE)
-    other = subprocess.Popen(start, env={MARK: str(tmp_path / "other")}, stdout=subprocess.PIPE)
-    for process in (ours, other):
-        assert process.stdout is not None
-        process.stdout.readline()
-
-    try:
-        assert end_marked(tmp_path, grace_seconds=0.3) == [ours.pid]
-        assert ours.wait(5) == -signal.SIGKILL
-        assert other.poll() is None
-    finally:
-        other.kill()
-        other.wait()
+    until(lambda: checks.holder(machine.place.home) is None)
+    assert "our parent stops" in machine.log.read_text()
+    assert machine.processes() == []

@@ -87,10 +87,12 @@ def test_every_deployment_of_this_repository_has_a_flow_with_a_form_and_a_descri
 
 
 def test_the_form_offers_only_the_model_that_the_deployment_is_for(settings: Settings) -> None:
-    [train] = [d for d in graph(settings) if d.full_name == "train/late"]
+    forms = {d.full_name: form(d)["properties"] for d in graph(settings)}
 
-    assert form(train)["properties"]["model"]["enum"] == ["late"]
-    assert form(train)["properties"]["model"]["default"] == "late"
+    assert forms["train/late"]["model"]["enum"] == ["late"]
+    assert forms["train/late"]["model"]["default"] == "late"
+    assert forms["rollback/late"]["version"]["enum"] == ["previous"]
+    assert "enum" not in forms["release/late"]["version"]
 
 
 def test_registering_makes_every_deployment_and_doing_it_again_changes_nothing(client: SyncPrefectClient, settings: Settings) -> None:

@@ -301,7 +301,7 @@ def test_trained_twice_from_one_snapshot_in_two_processes_the_model_is_the_same(
         assert process.returncode == 0, problem
         return [json.loads(line) for line in said.splitlines()]
 
-    first, again = map(lines, [start("1"), start("2")])
+    first, again = map(lines, [start("1"), start("6")])  # two seeds under which a set of the ONNX domains has two orders
 
     assert first == again
     assert [(form, accepted) for form, accepted, *_ in first] == [("onnx", True), ("sklearn", True)]

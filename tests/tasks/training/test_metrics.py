@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn import metrics as sk
 
 from tasks.spec import Gate
@@ -78,15 +79,18 @@ def test_the_bootstrap_is_the_same_for_the_same_seed_and_its_bounds_are_in_order
     assert (opposite.low, opposite.high) == (-first.high, -first.low)
 
 
-def test_fewer_blocks_give_wider_bounds() -> None:
-    labels, scores, _ = data(seed=5)
-    worse, measure, gate = np.full(400, 0.5), Measure("roc_auc", "binary"), Gate(metric="roc_auc", draws=2000)
+@pytest.mark.parametrize("blocks", [6, 12, 30])
+def test_with_few_blocks_the_lower_bound_is_that_of_students_t(blocks: int) -> None:
+    """The plain percentile of so few blocks would lie a quarter (6) or a tenth (12) nearer to the mean, and promote too often."""
+    day = np.repeat(np.arange(blocks), 50)
+    better = np.random.default_rng(4).normal(0.3, 1.0, blocks)
+    truth, ours, theirs = np.zeros(len(day)), np.full(len(day), 10.0) - better[day], np.full(len(day), 10.0)
 
-    few, many = (bootstrap_gain(measure, labels, scores, worse, np.arange(400) % blocks, gate, 1) for blocks in (5, 200))
+    gain = bootstrap_gain(Measure("mae", "regression"), truth, ours, theirs, day, Gate(metric="mae", draws=10_000), 0)
 
-    assert few.median == pytest.approx(many.median, abs=0.02)
-    assert few.median - few.low > 0.5 * (many.median - many.low)
-    assert bootstrap_gain(measure, labels, scores, worse, np.zeros(400, int), gate, 1).undefined == 0
+    half_width = stats.t.ppf(0.95, blocks - 1) * better.std(ddof=1) / np.sqrt(blocks)
+    assert gain.low == pytest.approx(better.mean() - half_width, abs=0.08 * half_width)
+    assert gain.high == pytest.approx(better.mean() + half_width, abs=0.08 * half_width)
 
 
 def test_a_draw_in_which_the_metric_is_not_defined_counts_as_the_worst() -> None:

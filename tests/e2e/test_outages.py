@@ -1,0 +1,106 @@
+"""What is killed comes back, and whatever happens a decision has exactly one version."""
+
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+from platform_up import Platform, until
+
+from tasks.ledger.questions import attempts, live, open_decisions, retrain_decisions, rows
+from tasks.ledger.rows import ClosedRow, VersionRow
+
+MODEL = "flights_late"
+
+
+def pids(mark: str, inside: str) -> list[int]:
+    """Processes with a text in their environment or command line."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / inside).read_bytes().replace(b"\0", b" "):
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def kill(platform: Platform, program: str) -> None:
+    """kill -9 of a program of this platform, told by its command line."""
+    own = set(pids(f"RATCHET_HOME={platform.home}", "environ"))
+    victims = own & set(pids(program, "cmdline"))
+    assert victims, f"nothing runs {program}"
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_training_killed_between_decision_and_registration_is_tried_again_and_gives_one_version(platform: Platform) -> None:
+    before = len(retrain_decisions(platform.history(), MODEL))
+    run = platform.start(f"train/{MODEL}", {"model": MODEL})
+    until(lambda: len(retrain_decisions(platform.history(), MODEL)) > before, 60, "the decision")
+    decision = retrain_decisions(platform.history(), MODEL)[-1].decision
+
+    victims = pids(f"PREFECT__FLOW_RUN_ID={run}", "environ")
+    assert victims
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    assert rows(platform.history(), VersionRow, decision=decision) == [], "it was killed before it registered"
+
+    until(lambda: not open_decisions(platform.history(), MODEL), 180, "the decision to end")
+    assert len(rows(platform.history(), VersionRow, decision=decision)) == 1
+    assert len(attempts(platform.history(), decision)) == 2
+    assert rows(platform.history(), ClosedRow, decision=decision)[0].outcome in {"promoted", "refused"}
+
+
+@pytest.mark.parametrize("program", ["prefect worker", "prefect server"])
+def test_a_killed_part_of_the_platform_is_started_again(platform: Platform, program: str) -> None:
+    kill(platform, program)
+
+    assert platform.predict()["model"] == MODEL, "the endpoint does not notice"
+    until(lambda: healthy(platform), 90, "the API to answer again")
+    assert platform.finished(platform.start(f"monitor/{MODEL}", {"model": MODEL}), 120) == "COMPLETED"
+
+
+def test_the_whole_serving_side_killed_comes_back_with_the_same_release(platform: Platform) -> None:
+    release = live(platform.history(), MODEL)
+    assert release is not None
+    kill(platform, "tasks.release.supervisor")
+
+    until(lambda: answers(platform, release.release), 90, "the same release to answer again")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"rows": []}', b'{"rows": [{}]}', b'{"rows": [{"distance": "far"}]}', b"\xff\xfe", b'{"rows": NaN}'])
+def test_nonsense_is_refused_in_one_shape_and_the_champion_goes_on_answering(platform: Platform, body: bytes) -> None:
+    url = f"http://127.0.0.1:{platform.ports[MODEL]}/predict"
+
+    refused = httpx.post(url, content=body, headers={"content-type": "application/json"})
+
+    assert refused.status_code == 400
+    assert set(refused.json()["error"]) == {"code", "message", "fields"}
+    assert platform.predict()["answers"]
+
+
+def test_an_unreadable_batch_is_set_aside_with_the_reason(platform: Platform, tmp_path: Path) -> None:
+    broken = tmp_path / "2013-08.parquet"
+    broken.write_bytes(b"PAR1 this is no Parquet")
+
+    done = platform.ratchet("ingest", "flights", "2013-08", "--uri", broken.as_uri(), "--wait")
+
+    assert done.returncode == 1
+    assert "2013-08" in done.stdout + done.stderr
+    assert "quarantined" in platform.ratchet("datasets").stdout
+
+
+def healthy(platform: Platform) -> bool:
+    try:
+        return httpx.get(f"{platform.env['PREFECT_API_URL']}/health", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def answers(platform: Platform, release: str) -> bool:
+    try:
+        return bool(platform.predict()["release"] == release)
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,120 @@
+"""A running platform, and the ways in which end-to-end tests ask it and end it."""
+
+import json
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tasks.installation import Installation
+from tasks.ledger.chain import History
+from tasks.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+UP_SECONDS, DOWN_SECONDS = 420, 90
+
+
+@dataclass
+class Platform:
+    """A running `ratchet up` and the ways to ask it."""
+
+    project: Path
+    home: Path
+    env: dict[str, str]
+    ports: dict[str, int]
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def here(self) -> Installation:
+        return Installation.of(Settings(project=self.project, home=self.home))
+
+    def history(self) -> History:
+        return self.here.ledger.read()
+
+    def ratchet(self, *words: str, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "deployments.cli", *words]
+        return subprocess.run(command, env=self.env, cwd=self.project, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def start(self, deployment: str, parameters: dict[str, Any]) -> str:
+        """Start a run as the UI would: by the API of the Prefect server."""
+        api = self.env["PREFECT_API_URL"]
+        found = httpx.get(f"{api}/deployments/name/{deployment}").raise_for_status().json()
+        created = httpx.post(f"{api}/deployments/{found['id']}/create_flow_run", json={"parameters": parameters})
+        return str(created.raise_for_status().json()["id"])
+
+    def finished(self, run: str, timeout: float = 300) -> str:
+        """Wait for a run and return its final state."""
+        state = {"type": "SCHEDULED"}
+
+        def ended() -> bool:
+            nonlocal state
+            state = httpx.get(f"{self.env['PREFECT_API_URL']}/flow_runs/{run}").raise_for_status().json()["state"]
+            return state["type"] in {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+
+        until(ended, timeout, f"run {run} to end")
+        return str(state["type"])
+
+    def predict(self, model: str = "flights_late") -> dict[str, Any]:
+        sample = json.loads((self.project / "bentos" / model / "sample.json").read_text())
+        answer = httpx.post(f"http://127.0.0.1:{self.ports[model]}/predict", json=sample, timeout=30)
+        return dict(answer.raise_for_status().json())
+
+    def boot(self) -> None:
+        log = (self.home.parent / "up.log").open("ab")
+        offset = (self.home.parent / "up.log").stat().st_size
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "deployments.cli", "up"], env=self.env, cwd=self.project, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
+        until(lambda: b"ready;" in self.said(offset) or self.process.poll() is not None, UP_SECONDS, "the platform to be ready")
+        assert self.process.poll() is None, self.said(offset).decode()
+
+    def said(self, offset: int = 0) -> bytes:
+        return (self.home.parent / "up.log").read_bytes()[offset:]
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DOWN_SECONDS)
+
+    def processes(self) -> list[str]:
+        """Command lines of processes whose environment names this home."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"RATCHET_HOME={self.home}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue
+        return found
+
+    def unfinished_runs(self) -> list[tuple[str, str]]:
+        """Runs that claim to be under way, from Prefect's own database; for when its server is down."""
+        with sqlite3.connect(next((self.home / "prefect").rglob("prefect.db"))) as database:
+            return database.execute("SELECT name, state_type FROM flow_run WHERE state_type IN ('RUNNING', 'PENDING', 'CANCELLING')").fetchall()
+
+
+def until(true: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.2)
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` free ports in a row."""
+    for first in range(31_000, 39_000, 50):
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    raise AssertionError("no free ports")
