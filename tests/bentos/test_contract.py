@@ -57,7 +57,7 @@ def test_a_model_s_pipeline_is_fitted_and_asked_on_the_contract_s_columns(path: 
     frame = contract.frame(pd.DataFrame([row | {"temp": 50.0 + i} for i, row in enumerate(rows * 30)]))
     label = pd.Series([0.0, 1.0] * 30)
 
-    pipeline = import_module(f"bentos.{contract.name}.pipeline").build({"family": "boosting", "seed": 1, "trees": 2})
+    pipeline = import_module(f"bentos.{contract.name}.pipeline").build({"family": "boosting", "seed": 1, "max_iter": 2})
 
     assert len(pipeline.fit(frame, label).predict(frame)) == 60
 
