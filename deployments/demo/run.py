@@ -20,7 +20,8 @@ from deployments.demo.story import DATASET, MODEL, Chapter, Span, claims, counts
 from tasks import handoff
 from tasks.errors import PlatformError
 from tasks.installation import Installation
-from tasks.ledger.questions import live, rows
+from tasks.ledger.chain import History
+from tasks.ledger.questions import live, open_decisions, retrain_decisions, rows
 from tasks.ledger.rows import BatchRow, ReleaseRow, VersionRow
 from tasks.release.local import LocalTarget
 from tasks.settings import Settings
@@ -49,7 +50,7 @@ class Demo:
         """Start the replay of a chapter and watch the ledger until the loop has come to rest."""
         before = self.here.ledger.read()
         started, champion = time.time(), live(before, MODEL)
-        self.console.print(f"[{chapter.name}] replaying {chapter.batch}, fault: {chapter.fault}")
+        self.console.print(f"{chapter.name}: replaying {chapter.batch}, fault: {chapter.fault}")
         parameters = {"dataset": DATASET, "batches": [chapter.batch], "requests": REQUESTS, "fault": chapter.fault}
         run = handoff.start(f"replay/{DATASET}", parameters)
         better = self._watch(run, champion.version if champion else "", chapter)
@@ -71,9 +72,7 @@ class Demo:
             time.sleep(0.2)  # the step between two looks at the ledger is part of the measured seconds
         raise PlatformError(f"chapter {chapter.name!r} of the demo did not come to rest within {CHAPTER_SECONDS:.0f} s", "See the runs in the Prefect UI")
 
-    def _at_rest(self, history: list, chapter: Chapter) -> bool:  # type: ignore[type-arg]
-        from tasks.ledger.questions import open_decisions, retrain_decisions
-
+    def _at_rest(self, history: History, chapter: Chapter) -> bool:
         models = self.here.project.models()
         if any(open_decisions(history, model) for model in models):
             return False
@@ -106,12 +105,13 @@ def first_answer(settings: Settings, version: str, batch: str) -> float | None:
 
 def main(settings: Settings) -> int:
     """Run the demo in a home of its own beside the installation's; 0 when the loop closed."""
-    console, started = Console(), time.time()
+    console, started = Console(width=None if sys.stdout.isatty() else 130), time.time()
     home = settings.root / "demo"
     shutil.rmtree(home, ignore_errors=True)
     inside = settings.model_copy(update={"home": home})
     os.environ |= {"RATCHET_HOME": str(home), "PREFECT_API_URL": inside.api_url, "PREFECT_UI_URL": inside.ui_url}
-    platform = subprocess.Popen([sys.executable, "-m", "deployments.cli", "up"], start_new_session=True)
+    own = os.environ | {"RATCHET_PARENT": str(os.getpid())}  # should the demo be killed, its platform ends too
+    platform = subprocess.Popen([sys.executable, "-m", "deployments.cli", "up"], env=own, start_new_session=True)
     try:
         demo = Demo(Installation.of(inside), console)
         _wait_for(lambda: _all_live(demo.here), platform, START_SECONDS, "both models to be live")
