@@ -42,6 +42,7 @@ class Deployment:
     parameters: dict[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     cron: str = ""
+    scheduled: dict[str, Any] = field(default_factory=dict)  # parameters of its scheduled runs that differ from those above
     every_seconds: int = 0
     offset_seconds: float = 0.0
 
@@ -68,6 +69,7 @@ def wanted(project: Project, settings: Settings) -> Iterator[Deployment]:
                 {"model": model} | ({"version": "previous"} if flow == "rollback" else {}) | ({"trigger": "on_demand"} if flow == "train" else {}),
                 (OURS, f"stage:{flow}", f"model:{model}", f"dataset:{spec.dataset}"),
                 cron=spec.schedule if flow == "train" else "",
+                scheduled={"trigger": "schedule"} if flow == "train" else {},
                 every_seconds=settings.monitor_seconds if flow == "monitor" else 0,
                 offset_seconds=settings.monitor_seconds * number / len(models) if flow == "monitor" else 0.0,  # not all at the same moment
             )
@@ -103,10 +105,10 @@ def _apply(client: "SyncPrefectClient", deployment: Deployment, flow_id: Any, fa
     try:
         if found is None:
             # `paused` and `active` are left to Prefect's defaults here and never sent again, so that a pause in the UI stays.
-            new = [DeploymentScheduleCreate(schedule=schedule, slug=SLUG)] if schedule else None
+            new = [DeploymentScheduleCreate(schedule=schedule, slug=SLUG, parameters=deployment.scheduled)] if schedule else None
             client.create_deployment(flow_id=flow_id, name=deployment.name, schedules=new, **facts)
             return
-        same = [DeploymentScheduleUpdate(schedule=schedule, slug=SLUG)] if schedule else None
+        same = [DeploymentScheduleUpdate(schedule=schedule, slug=SLUG, parameters=deployment.scheduled)] if schedule else None
         client.update_deployment(found.id, DeploymentUpdate(**facts, **({"schedules": same} if same else {})))
         for old in found.schedules:
             if schedule is None and old.id:

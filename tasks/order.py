@@ -18,6 +18,10 @@ class TrainingSettings(BaseModel):
     reason: str = Field("", title="Reason", description="Why you start this training. The ledger keeps it.")
     approver: str = Field("", title="Your name", description="Who starts it. The ledger keeps it.")
 
+    def differs(self) -> bool:
+        """True when this training is not the one that the spec describes."""
+        return bool(self.changed().keys() - {"reason", "approver"})
+
     def changed(self) -> dict[str, Any]:
         """Only what differs from the spec, for the ledger."""
         return self.model_dump(exclude_defaults=True)

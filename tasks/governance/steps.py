@@ -41,7 +41,7 @@ def take_order(model: str, trigger: Trigger, decision: str, attempt: int, settin
         return Order(model=model, decision=decision, attempt=attempt, settings=settings, drill=drill, run=run)
     proposal = ProposalRow(
         model=model,
-        trigger=trigger,
+        trigger="new_settings" if trigger == "on_demand" and settings.differs() else trigger,
         actor=settings.approver or "ratchet",
         run=run,
         reason=settings.reason or f"{trigger.replace('_', ' ')} training",

@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed
 
 from bentos.runtime.release import Release
 from tasks.artifact import publish
-from tasks.errors import ReleaseError
+from tasks.errors import RatchetError
 from tasks.installation import Installation
 from tasks.ledger.chain import History
 from tasks.ledger.questions import live, open_decisions, rows
@@ -79,10 +79,10 @@ def try_out(plan: Plan) -> str:
     """Ask the version questions with known answers in a throw-away server; what was wrong, or the empty string."""
     here = Installation.of()
     with TemporaryDirectory() as temporary:
-        bento = here.store.get_tree(Ref.parse(plan.object.bento), Path(temporary) / "bento")
         try:
+            bento = here.store.get_tree(Ref.parse(plan.object.bento), Path(temporary) / "bento")
             preflight(plan.object, bento, here.project.model(plan.object.model), here.settings)
-        except ReleaseError as err:
+        except RatchetError as err:
             return str(err)
     return ""
 
@@ -95,7 +95,7 @@ def roll_out(plan: Plan, problem: str) -> ReleaseRow:
         try:
             place.apply(plan.object, here.store)
             place.wait_ready(plan.object, here.settings.ready_seconds + GRACE_SECONDS)
-        except ReleaseError as err:
+        except RatchetError as err:
             problem = str(err)
     row = _row(plan, "undone" if problem else "live", problem or plan.reason, round(time.monotonic() - started, 2))
     outcome = ClosedRow(

@@ -126,6 +126,7 @@ def test_a_changed_schedule_is_changed_and_a_removed_one_is_gone(client: SyncPre
     rewrite(spec, 'schedule = "0 4 * * *"\n' + MODEL)
     register(settings)
     [changed] = client.read_deployment_by_name("train/late").schedules
+    assert changed.parameters == {"trigger": "schedule"}, "a scheduled training is no training on demand: cooldown and budget bind it"
     assert changed.schedule.cron == "0 4 * * *"  # type: ignore[union-attr]
 
     rewrite(spec, MODEL)

@@ -2,14 +2,18 @@
 
 import os
 import signal
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 from platform_up import Platform, until
 
-from tasks.ledger.questions import attempts, live, open_decisions, retrain_decisions, rows
-from tasks.ledger.rows import ClosedRow, VersionRow
+from tasks.ledger.questions import attempts, live, open_decisions, retrain_decisions, rows, version
+from tasks.ledger.rows import ClosedRow, ReleaseRow, VersionRow
+from tasks.store import Ref
 
 MODEL = "flights_late"
 
@@ -104,3 +108,41 @@ def answers(platform: Platform, release: str) -> bool:
         return bool(platform.predict()["release"] == release)
     except httpx.HTTPError:
         return False
+
+
+def test_a_release_whose_bytes_were_changed_is_undone_and_the_champion_goes_on(platform: Platform) -> None:
+    before = live(platform.history(), MODEL)
+    assert before is not None
+    back = version(platform.history(), MODEL, before.previous)
+    file = platform.home / "store" / Ref.parse(back.bento).key
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-2_000] + b"\1" + whole[-1_999:])
+
+    refused = platform.ratchet("rollback", MODEL, "--wait")
+    file.write_bytes(whole)
+
+    assert refused.returncode == 1
+    newest = rows(platform.history(), ReleaseRow, model=MODEL)[-1]
+    assert newest.step == "undone"
+    assert "were changed" in newest.reason
+    assert platform.predict()["release"] == before.release
+
+
+def test_one_changed_byte_of_the_ledger_is_named(platform: Platform, tmp_path: Path) -> None:
+    copy = tmp_path / "ledger.db"
+    with sqlite3.connect(platform.home / "ledger.db") as source, sqlite3.connect(copy) as target:
+        source.backup(target)
+        target.execute("UPDATE ledger SET body = replace(body, 'quarantined', 'quarantinef') WHERE seq = 2")
+    target.close()
+
+    told = subprocess.run(
+        [sys.executable, "-m", "deployments.cli", "verify"],
+        env=platform.env | {"RATCHET_LEDGER_URL": f"sqlite:///{copy}"},
+        cwd=platform.project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert told.returncode == 2
+    assert "row 2" in told.stderr
