@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tasks.ledger.chain import History, Ledger
-from tasks.ledger.questions import open_decisions, retrain_decisions
+from tasks.ledger.questions import champion, newest_time, open_decisions, retrain_decisions
 from tasks.ledger.rows import DecisionRow, ProposalRow
 from tasks.spec import ModelSpec
 
@@ -20,7 +20,10 @@ class Weighed:
 
 
 def weigh(proposal: ProposalRow, history: History, spec: ModelSpec) -> Weighed:
-    """Decide on a proposal: deduplication, one at a time, cooldown, daily budget, in this order. K-of-N is part of the finding itself."""
+    """Decide on a proposal: deduplication, one at a time, something to learn from, cooldown, daily budget, in this order.
+
+    K-of-N is part of the finding itself. Drift and decay without newer rows are decided and wait for them.
+    """
     earlier = retrain_decisions(history, spec.name)
     same = [d for d in earlier if proposal.window and d.window == proposal.window]
     if same:
@@ -29,6 +32,8 @@ def weigh(proposal: ProposalRow, history: History, spec: ModelSpec) -> Weighed:
         return Weighed(False, f"decision {still[-1].decision} is still open, and there is one at a time")
     if proposal.trigger in BY_PERSON:
         return Weighed(True, proposal.reason)
+    if proposal.trigger == "schedule" and not _newer_rows(history, spec):
+        return Weighed(False, "no rows are newer than those the champion has seen; the schedule comes round again")
     return _within_limits(proposal, earlier, spec)
 
 
@@ -41,6 +46,11 @@ def _within_limits(proposal: ProposalRow, earlier: list[DecisionRow], spec: Mode
     if now and sum(_same_day(time, now) for time in times) >= limits.daily_budget:
         return Weighed(False, f"the budget of {limits.daily_budget} decisions on {now:%Y-%m-%d} is spent")
     return Weighed(True, proposal.reason)
+
+
+def _newer_rows(history: History, spec: ModelSpec) -> bool:
+    ruler, newest = champion(history, spec.name), newest_time(history, spec.dataset)
+    return newest is not None and (ruler is None or newest > ruler.seen_until)
 
 
 def _same_day(one: datetime, other: datetime) -> bool:

@@ -14,7 +14,7 @@ from tasks.governance import pursuit
 from tasks.governance.decision import propose
 from tasks.governance.status_page import status_markdown
 from tasks.installation import Installation
-from tasks.ledger.questions import attempts, open_decisions
+from tasks.ledger.questions import attempts, newest_time, open_decisions
 from tasks.ledger.rows import BatchRow, ProposalRow, Trigger, VersionRow
 from tasks.order import Drill, Order, TrainingSettings
 
@@ -44,6 +44,7 @@ def take_order(model: str, trigger: Trigger, decision: str, attempt: int, settin
         trigger="new_settings" if trigger == "on_demand" and settings.differs() else trigger,
         actor=settings.approver or "ratchet",
         run=run,
+        event_time=newest_time(here.ledger.read(), spec.dataset) if trigger == "schedule" else None,  # a person stands outside the data's clock
         reason=settings.reason or f"{trigger.replace('_', ' ')} training",
         settings=settings.changed(),
         drill=drill,

@@ -2,13 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from factories import day, proposal
+from factories import batch, day, proposal, version
 
 from tasks.governance.decision import propose
 from tasks.governance.pursuit import close
 from tasks.ledger.chain import Ledger
 from tasks.ledger.questions import open_decisions, retrain_decisions, rows
-from tasks.ledger.rows import ProposalRow
+from tasks.ledger.rows import ProposalRow, ReleaseRow
 from tasks.spec import ModelSpec
 
 
@@ -70,3 +70,21 @@ def test_of_many_proposals_at_once_one_wins(ledger: Ledger, spec: ModelSpec) -> 
     history = ledger.read()
     assert len(rows(history, ProposalRow)) == 8
     assert len(retrain_decisions(history, "late")) == len(open_decisions(history, "late")) == 1
+
+
+def test_a_schedule_without_newer_rows_is_ignored_and_drift_without_them_is_decided(ledger: Ledger, spec: ModelSpec) -> None:
+    ledger.append(batch("2013-05", day(20)), version("late-0", seen_until=day(20), name="v0"))
+    ledger.append(ReleaseRow(model="late", release="r0", version="v0", step="live", reason="first"))
+
+    assert "no rows are newer" in propose(ledger, spec, proposal("schedule", at=day(20))).reason
+    assert propose(ledger, spec, proposal("drift", window="2013-05", at=day(20))).action == "retrain"
+
+
+def test_a_schedule_with_newer_rows_is_decided_and_bound_by_the_cooldown(ledger: Ledger, spec: ModelSpec) -> None:
+    ledger.append(batch("2013-05", day(10)))
+    first = propose(ledger, spec, proposal("schedule", at=day(10)))
+    close(ledger, "late", first.decision, "failed", "no better")
+    ledger.append(batch("2013-06", day(12)))
+
+    assert first.action == "retrain"
+    assert "cooldown" in propose(ledger, spec, proposal("schedule", at=day(12))).reason
