@@ -7,9 +7,11 @@ from prefect import State, flow
 from tasks.data.steps import due_batches, report_batches, take_batch
 from tasks.governance.steps import hand_over, models_of, propose_new_data, publish_status
 
+DUE: list[str] = []
+
 
 @flow(flow_run_name="ingest-{dataset}")
-def ingest(dataset: str, batches: list[str] | None = None, uri: str = "") -> State[Any]:
+def ingest(dataset: str, batches: list[str] = DUE, uri: str = "") -> State[Any]:
     """Take raw batches in, in their order.
 
     Args:

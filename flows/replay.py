@@ -11,15 +11,24 @@ from tasks.release.steps import endpoint_ports
 from tasks.replay.faults import Fault
 from tasks.replay.steps import deliver_batch, live_ports, prepare_batch, send_feedback, send_requests, start_drills, start_monitors, wait_until_settled
 
+NEXT: list[str] = []
+
 
 @flow(flow_run_name="replay-{dataset}")
-def replay(dataset: str, batches: list[str] | None = None, requests: Annotated[int, Field(ge=100, le=1_000_000)] = 2_000, fault: Fault = "none") -> None:
+def replay(
+    dataset: str,
+    batches: list[str] = NEXT,
+    requests: Annotated[int, Field(ge=100, le=1_000_000)] = 2_000,
+    fault: Fault = "none",
+    days_per_second: Annotated[float, Field(ge=0)] = 0,
+) -> None:
     """Replay periods: requests in event order, then their labels, then the period's batch.
 
     Args:
         dataset: Name of the dataset's folder in expectations.
         batches: Periods to replay, such as 2013-04. Leave empty for the one that comes next.
         requests: Requests per period and model, evenly sampled.
+        days_per_second: How fast the data's clock runs. 0 sends as fast as the endpoints answer.
         fault: What goes wrong. unit_change breaks a feature, concept_change shifts the labels, shuffled_labels spoils a training.
     """
     ports = live_ports(dataset, endpoint_ports())
@@ -28,7 +37,7 @@ def replay(dataset: str, batches: list[str] | None = None, requests: Annotated[i
         return
     for batch in batches or next_batches(dataset):
         path = prepare_batch(dataset, batch, fault, read_raw)
-        traffic = [send_requests(model, path, requests, fault, port, label_of) for model, port in ports.items()]
+        traffic = [send_requests(model, path, requests, fault, port, label_of, days_per_second) for model, port in ports.items()]
         for sent in traffic:
             send_feedback(sent)
         runs = [deliver_batch(dataset, batch, path), *start_monitors(list(ports))]

@@ -20,3 +20,11 @@ def request_rows(features: pd.DataFrame, contract: Contract, event_time: "pd.Ser
     rows = scoring.request_rows(contract.frame(features), contract)
     times = event_time.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     return [orjson.dumps(row | {"event_time": time}) for row, time in zip(rows, times, strict=True)]
+
+
+def due_seconds(event_time: "pd.Series[pd.Timestamp]", days_per_second: float) -> list[float]:
+    """When each row is due, in seconds from the first; empty when the data's clock is not to be kept (0)."""
+    if not days_per_second:
+        return []
+    since = event_time - event_time.iloc[0]
+    return [float(seconds) for seconds in since.dt.total_seconds() / 86_400 / days_per_second]

@@ -10,13 +10,12 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
-from bentos.runtime.contract import Contract
 from tasks import handoff
 from tasks.errors import ReleaseError
 from tasks.installation import Installation
 from tasks.ledger.questions import live, open_decisions
 from tasks.replay.faults import Fault, spoil
-from tasks.replay.request_rows import request_rows, sample
+from tasks.replay.request_rows import due_seconds, request_rows, sample
 from tasks.replay.traffic import send_labels, send_rows
 from tasks.spec import ModelSpec
 
@@ -52,15 +51,16 @@ def prepare_batch(dataset: str, batch: str, fault: Fault, read: Read) -> Path:
 
 
 @task(cache_policy=NO_CACHE)
-def send_requests(model: str, path: Path, count: int, fault: Fault, port: int, label_of: LabelOf) -> Traffic:
-    """Send a sample of the period's rows to a model's endpoint, in event order, one row a request."""
+def send_requests(model: str, path: Path, count: int, fault: Fault, port: int, label_of: LabelOf, days_per_second: float = 0) -> Traffic:
+    """Send a sample of the period's rows to a model's endpoint, in event order, one row a request, at the pace of the data's clock."""
     here = Installation.of()
     spec = here.project.model(model)
     raw = sample(pd.read_parquet(path), count)
     features = here.project.pipeline(model).features(raw.drop(columns=list(here.project.dataset(spec.dataset).outcome), errors="ignore"))
     if fault == "unit_change":
         features = spoil(features, spec.dataset, fault)
-    sent = send_rows(here.settings.host, port, _encoded(features, spec.contract, raw), key=here.settings.predict_key.get_secret_value())
+    rows, key = request_rows(features, spec.contract, raw["event_time"]), here.settings.predict_key.get_secret_value()
+    sent = send_rows(here.settings.host, port, rows, due_seconds=due_seconds(raw["event_time"], days_per_second), key=key)
     if sent.failed:
         get_run_logger().warning("%s: %d of %d requests failed, the first with %s", model, sent.failed, len(raw), sent.problem)
     delay = timedelta(days=here.project.dataset(spec.dataset).label_delay_days)
@@ -127,7 +127,3 @@ def live_ports(dataset: str, ports: dict[str, int]) -> dict[str, int]:
         if name not in ports or live(here.ledger.read(), name) is None:
             raise ReleaseError(name, "any", "no version is live, so a replay has nobody to ask; train it first")
     return {name: ports[name] for name in names}
-
-
-def _encoded(features: pd.DataFrame, contract: Contract, raw: pd.DataFrame) -> list[bytes]:
-    return request_rows(features, contract, raw["event_time"])

@@ -22,17 +22,20 @@ class Sent:
     problem: str = ""
 
 
-def send_rows(host: str, port: int, rows: Sequence[bytes], clients: int = 4, key: str = "") -> Sent:
+def send_rows(host: str, port: int, rows: Sequence[bytes], clients: int = 4, due_seconds: Sequence[float] = (), key: str = "") -> Sent:
     """POST each row to /predict.
 
     Args:
         rows: One JSON object each, in event order; `clients` connections share them in turn.
+        due_seconds: When each row is due, from now on; empty: as fast as the endpoint answers.
     """
     ids, problems, started = [""] * len(rows), [], time.monotonic()
 
     def work(first: int) -> None:
         connection = http.client.HTTPConnection(host, port, timeout=30)
         for index in range(first, len(rows), clients):
+            if due_seconds:
+                time.sleep(max(0.0, started + due_seconds[index] - time.monotonic()))
             try:
                 answer = _post(connection, "/predict", b'{"rows":[%b]}' % rows[index], key)
                 ids[index] = answer["answers"][0]["id"]

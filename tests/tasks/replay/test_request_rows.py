@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 from bentos.runtime.contract import Contract, Feature
-from tasks.replay.request_rows import request_rows, sample
+from tasks.replay.request_rows import due_seconds, request_rows, sample
 
 CONTRACT = Contract(
     name="late",
@@ -35,3 +35,10 @@ def test_a_sample_keeps_first_last_and_order() -> None:
     assert (len(taken), taken[0], taken[-1]) == (100, 0, 999)
     assert taken == sorted(taken)
     assert len(sample(pd.DataFrame({"n": range(10)}), 100)) == 10
+
+
+def test_rows_are_due_as_the_datas_clock_runs() -> None:
+    times = pd.Series(pd.to_datetime(["2013-04-01", "2013-04-02", "2013-04-11"]))
+
+    assert due_seconds(times, days_per_second=2) == [0.0, 0.5, 5.0]
+    assert due_seconds(times, days_per_second=0) == []

@@ -65,3 +65,10 @@ def test_nobody_there_is_a_failure_of_each_row_and_no_exception() -> None:
 def test_labels_go_many_to_a_request(port: int) -> None:
     assert send_labels("127.0.0.1", port, [{"id": str(n), "label": True} for n in range(2_500)]) == 2_500
     assert [len(body["labels"]) for body in Endpoint.seen] == [1_000, 1_000, 500]
+
+
+def test_a_row_is_not_sent_before_it_is_due(port: int) -> None:
+    sent = send_rows("127.0.0.1", port, [b'{"n":%d}' % n for n in range(3)], clients=2, due_seconds=[0.0, 0.1, 0.4])
+
+    assert sent.failed == 0
+    assert sent.seconds >= 0.4
