@@ -5,8 +5,8 @@ from typing import Any
 from prefect import State, flow
 
 from tasks.data.steps import served_rows_validator
-from tasks.governance.steps import hand_over, propose_findings, publish_status
-from tasks.monitoring.steps import judge_windows, proposals_of, report_windows
+from tasks.governance.steps import hand_over, publish_status, record_findings
+from tasks.monitoring.steps import judge_windows, report_windows, rows_of
 
 
 @flow(flow_run_name="monitor-{model}")
@@ -17,7 +17,7 @@ def monitor(model: str) -> State[Any]:
         model: Name of the model's folder in bentos.
     """
     judged = judge_windows(model, served_rows_validator(model))
-    propose_findings(model, proposals_of(judged))
+    record_findings(model, rows_of(judged))
     hand_over(model)
     if judged:
         publish_status()

@@ -1,11 +1,12 @@
 """The decision engine: a trigger only proposes, this decides. Pure rules first, then the one transaction that records both."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tasks.ledger.chain import History, Ledger
+from tasks.ledger.chain import Entry, History, Ledger
 from tasks.ledger.questions import champion, newest_time, open_decisions, retrain_decisions
-from tasks.ledger.rows import DecisionRow, ProposalRow
+from tasks.ledger.rows import AnyRow, DecisionRow, ProposalRow
 from tasks.spec import ModelSpec
 
 BY_PERSON = {"first", "on_demand", "new_settings"}  # a person or the installer asked: cooldown and budget guard against machines
@@ -58,28 +59,43 @@ def _same_day(one: datetime, other: datetime) -> bool:
 
 
 def propose(ledger: Ledger, spec: ModelSpec, proposal: ProposalRow) -> DecisionRow:
-    """Record a proposal and the decision on it in one transaction, so that two proposals never both win."""
-    decided: list[DecisionRow] = []
+    """Record a proposal and the decision on it; see `record`."""
+    decided = record(ledger, spec, [proposal])[-1].row
+    assert isinstance(decided, DecisionRow)
+    return decided
 
-    def decide(history: History) -> list[ProposalRow | DecisionRow]:
-        seq = history[-1].seq + 1 if history else 1
-        weighed = weigh(proposal, history, spec)
-        decision = DecisionRow(
-            actor=proposal.actor,
-            run=proposal.run,
-            decision=f"{spec.name}-{seq}" if weighed.retrain else "",
-            event_time=proposal.event_time,
-            model=spec.name,
-            trigger=proposal.trigger,
-            window=proposal.window,
-            action="retrain" if weighed.retrain else "ignore",
-            reason=weighed.reason,
-            proposal=seq,
-            settings=proposal.settings,
-            drill=proposal.drill,
-        )
-        decided[:] = [decision]
-        return [proposal, decision]
 
-    ledger.transact(decide)
-    return decided[0]
+def record(ledger: Ledger, spec: ModelSpec, rows: Sequence[AnyRow]) -> list[Entry]:
+    """Append rows and, behind each proposal among them, the decision on it. All in one transaction.
+
+    So two proposals never both win, and a run that is killed cannot have recorded a finding without what follows from it.
+    """
+
+    def decide(history: History) -> list[AnyRow]:
+        added: list[AnyRow] = []
+        first = history[-1].seq + 1 if history else 1
+        for row in rows:
+            added.append(row)
+            if isinstance(row, ProposalRow):
+                so_far = [*history, *(Entry(first + place, "", each) for place, each in enumerate(added[:-1]))]
+                added.append(_decision(row, first + len(added) - 1, weigh(row, so_far, spec)))
+        return added
+
+    return ledger.transact(decide)
+
+
+def _decision(proposal: ProposalRow, seq: int, weighed: Weighed) -> DecisionRow:
+    return DecisionRow(
+        actor=proposal.actor,
+        run=proposal.run,
+        decision=f"{proposal.model}-{seq}" if weighed.retrain else "",
+        event_time=proposal.event_time,
+        model=proposal.model,
+        trigger=proposal.trigger,
+        window=proposal.window,
+        action="retrain" if weighed.retrain else "ignore",
+        reason=weighed.reason,
+        proposal=seq,
+        settings=proposal.settings,
+        drill=proposal.drill,
+    )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from prefect import Flow, State, runtime, task
+from prefect import Flow, State, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun
 
@@ -11,11 +11,11 @@ from tasks import handoff
 from tasks.artifact import newest, publish
 from tasks.errors import AppendRefusedError
 from tasks.governance import pursuit
-from tasks.governance.decision import propose
+from tasks.governance.decision import propose, record
 from tasks.governance.status_page import status_markdown
 from tasks.installation import Installation
 from tasks.ledger.questions import attempts, newest_time, open_decisions
-from tasks.ledger.rows import BatchRow, ProposalRow, Trigger, VersionRow
+from tasks.ledger.rows import AnyRow, BatchRow, ProposalRow, Trigger, VersionRow
 from tasks.order import Drill, Order, TrainingSettings
 
 
@@ -75,11 +75,14 @@ def close_failed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
 
 
 @task(cache_policy=NO_CACHE)
-def propose_findings(model: str, proposals: Sequence[ProposalRow]) -> None:
-    """Let the engine decide on what monitoring found."""
+def record_findings(model: str, windows: Sequence[Sequence[AnyRow]]) -> None:
+    """Record each judged window together with what it proposes and what the engine decides on that."""
     here = Installation.of()
-    for proposal in proposals:
-        propose(here.ledger, here.project.model(model), proposal)
+    for rows in windows:
+        try:
+            record(here.ledger, here.project.model(model), rows)
+        except AppendRefusedError as err:  # another run judged the same window meanwhile, and its record stands
+            get_run_logger().info("not recorded again: %s", err)
 
 
 @task(cache_policy=NO_CACHE)
@@ -105,7 +108,11 @@ def hand_over(model: str) -> list[str]:
     here = Installation.of()
     spec, settings, started = here.project.model(model), here.settings, []
     for decision in open_decisions(here.ledger.read(), model):
-        found = pursuit.pursue(here.ledger, spec, decision, pursuit.now_utc(), settings.lease_seconds, settings.max_attempts, handoff.state_of_key)
+        try:
+            found = pursuit.pursue(here.ledger, spec, decision, pursuit.now_utc(), settings.lease_seconds, settings.max_attempts, handoff.state_of_key)
+        except AppendRefusedError as err:  # another run pursues it in this very moment
+            get_run_logger().info("left to another run: %s", err)
+            continue
         if found:
             started.append(handoff.start(found.deployment, found.parameters, key=found.key, tags=found.tags))
     return started

@@ -97,6 +97,16 @@ class WindowRow(Row):
     findings: tuple[Finding, ...] = ()
     report: str = Field("", description="Store ref of Evidently's own HTML report.")
 
+    @property
+    def final(self) -> bool:
+        """True when the window is not judged again: too few or broken rows, or its labels were complete, which is when its performance names the reference."""
+        return self.verdict in {"insufficient", "broken"} or "reference" in self.performance
+
+    @property
+    def once(self) -> str:
+        """A window is judged once to the end, and at most once before its labels are complete."""
+        return f"window:{self.model}:{self.window}:{'final' if self.final else 'early'}"
+
 
 class AlertRow(Row):
     """Something a person should look at."""

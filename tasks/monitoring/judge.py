@@ -15,7 +15,7 @@ from tasks.ledger.questions import champion, rows, version, windows
 from tasks.ledger.rows import Finding, ProposalRow, VersionRow, WindowRow
 from tasks.monitoring import drift, page, performance, verdict
 from tasks.monitoring.log import Logs, read
-from tasks.monitoring.window import Window, closed, complete, settled, watermark
+from tasks.monitoring.window import Window, closed, complete, watermark
 from tasks.settings import Settings
 from tasks.spec import ModelSpec, Project
 from tasks.store import Ref, Store
@@ -49,7 +49,7 @@ def judge(spec: ModelSpec, settings: Settings, store: Store, history: History, v
         return []
     delay = timedelta(days=Project.of(settings).dataset(spec.dataset).label_delay_days)
     before = {row.window: row for row in windows(history, spec.name)}
-    logs = read(settings.logs / spec.name, spec, delay, [name for name, row in before.items() if settled(row)])
+    logs = read(settings.logs / spec.name, spec, delay, [name for name, row in before.items() if row.final])
     proposed = {(row.trigger, row.window) for row in rows(history, ProposalRow, model=spec.name)}
     done: list[Judged] = []
     for window in closed(logs, spec.monitoring.window, delay, before.values()):

@@ -12,40 +12,34 @@ from prefect.states import Completed
 
 from tasks.artifact import publish
 from tasks.installation import Installation
-from tasks.ledger.chain import History
-from tasks.ledger.questions import windows
-from tasks.ledger.rows import AlertRow, ProposalRow, WindowRow
+from tasks.ledger.rows import AlertRow, AnyRow
 from tasks.monitoring.drift import calibrate
 from tasks.monitoring.events import emit_verdict
 from tasks.monitoring.judge import Judged, Validate, judge
-from tasks.monitoring.window import settled
 from tasks.store import Ref
 
 
 @task(cache_policy=NO_CACHE)
 def judge_windows(model: str, validate_rows: Validate) -> list[Judged]:
-    """Judge each window that has closed, record the verdicts and alerts, and tell Prefect's event feed."""
+    """Judge each window that has closed. Nothing is recorded here."""
     here = Installation.of()
-    spec = here.project.model(model)
-    judged = judge(spec, here.settings, here.store, here.ledger.read(), validate_rows)
+    judged = judge(here.project.model(model), here.settings, here.store, here.ledger.read(), validate_rows)
     for each in judged:
-        row = each.row.model_copy(update={"run": flow_run.id or ""})
-        alerts = [AlertRow(subject=model, message=each.alert, run=flow_run.id or "", event_time=row.event_time)] if each.alert else []
-        if not here.ledger.transact(lambda history, row=row, alerts=alerts: [] if _known(history, row) else [row, *alerts]):  # type: ignore[misc]  # bound now
-            continue
-        emit_verdict(row)
-        get_run_logger().info("window %s of %s: %s, %s", row.window, model, row.verdict, row.reason)
+        get_run_logger().info("window %s of %s: %s, %s", each.row.window, model, each.row.verdict, each.row.reason)
     return judged
 
 
-def _known(history: History, row: WindowRow) -> bool:
-    """True when another run has judged this window to the end meanwhile."""
-    return any(settled(each) for each in windows(history, row.model) if each.window == row.window)
-
-
-def proposals_of(judged: Sequence[Judged]) -> list[ProposalRow]:
-    """What the judged windows propose."""
-    return [each.proposal.model_copy(update={"run": flow_run.id or ""}) for each in judged if each.proposal]
+def rows_of(judged: Sequence[Judged]) -> list[list[AnyRow]]:
+    """For each window what the ledger must hold of it, all or none: the verdict, the alert, the proposal."""
+    run = flow_run.id or ""
+    return [
+        [
+            each.row.model_copy(update={"run": run}),
+            *([AlertRow(subject=each.row.model, message=each.alert, run=run, event_time=each.row.event_time)] if each.alert else []),
+            *([each.proposal.model_copy(update={"run": run})] if each.proposal else []),
+        ]
+        for each in judged
+    ]
 
 
 @task(cache_policy=NO_CACHE)
@@ -57,9 +51,11 @@ def calibrate_drift(model: str, reference: Ref) -> dict[str, float]:
 
 
 def report_windows(model: str, judged: Sequence[Judged]) -> State[Any]:
-    """Show the newest judged window and end the run with its verdict."""
+    """Show the newest judged window, tell the event feed of each, and end the run with their verdicts."""
     if not judged:
         return Completed(message="No window has closed since the last time.")
+    for each in judged:
+        emit_verdict(each.row)
     newest = judged[-1]
     publish(f"{model}-drift", newest.page, newest.description)
     return Completed(message="; ".join(f"{each.row.window}: {each.row.verdict}, {each.row.reason}" for each in judged)[:900])

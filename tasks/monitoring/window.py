@@ -72,11 +72,6 @@ def caught_up(labels: pd.Series) -> bool:
     return bool(known.mean() >= LABELLED and newest.mean() >= LABELLED * known.mean())
 
 
-def settled(row: WindowRow) -> bool:
-    """True when a judged window is not judged again: too few or broken rows, or its labels were complete, which is when its performance names the reference."""
-    return row.verdict in {"insufficient", "broken"} or "reference" in row.performance
-
-
 def _due(window: Window, rows: pd.DataFrame, clock: datetime | None, label_delay: timedelta, before: bool) -> bool:
     if complete(window, rows, clock, label_delay):
         return True

@@ -2,13 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from factories import batch, day, proposal, version
 
-from tasks.governance.decision import propose
+from tasks.errors import AppendRefusedError
+from tasks.governance.decision import propose, record
 from tasks.governance.pursuit import close
 from tasks.ledger.chain import Ledger
 from tasks.ledger.questions import open_decisions, retrain_decisions, rows
-from tasks.ledger.rows import ProposalRow, ReleaseRow
+from tasks.ledger.rows import AnyRow, DecisionRow, ProposalRow, ReleaseRow, WindowRow
 from tasks.spec import ModelSpec
 
 
@@ -88,3 +90,32 @@ def test_a_schedule_with_newer_rows_is_decided_and_bound_by_the_cooldown(ledger:
 
     assert first.action == "retrain"
     assert "cooldown" in propose(ledger, spec, proposal("schedule", at=day(12))).reason
+
+
+def judged(window: str) -> list[AnyRow]:
+    found = WindowRow(
+        model="late", version="v1", window=window, start=day(1), end=day(31), rows=9, verdict="drift", reason="moved", performance={"reference": 0.7}
+    )
+    return [found, proposal(window=window, at=day(31))]
+
+
+def test_a_finding_its_proposal_and_the_decision_are_recorded_together(ledger: Ledger, spec: ModelSpec) -> None:
+    record(ledger, spec, judged("2013-05"))
+
+    assert [entry.row.kind for entry in ledger.read()] == ["window", "proposal", "decision"]
+    assert open_decisions(ledger.read(), "late")[0].decision == "late-2"
+
+
+def test_a_window_that_another_run_recorded_leads_to_nothing_more(ledger: Ledger, spec: ModelSpec) -> None:
+    record(ledger, spec, judged("2013-05"))
+
+    with pytest.raises(AppendRefusedError, match="window:late:2013-05:final"):
+        record(ledger, spec, judged("2013-05"))
+    assert len(ledger.read()) == 3
+
+
+def test_of_two_proposals_in_one_record_the_second_finds_the_first_decided(ledger: Ledger, spec: ModelSpec) -> None:
+    record(ledger, spec, [*judged("2013-05"), *judged("2013-06")])
+
+    assert [d.decision for d in retrain_decisions(ledger.read(), "late")] == ["late-2"]
+    assert "one at a time" in rows(ledger.read(), DecisionRow)[-1].reason

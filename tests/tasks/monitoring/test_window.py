@@ -10,7 +10,7 @@ from served import VERSION, day, draw, send, write_labels, write_predictions
 
 from tasks.ledger.rows import WindowRow
 from tasks.monitoring.log import read
-from tasks.monitoring.window import Period, Window, closed, complete, settled, watermark, window_of
+from tasks.monitoring.window import Period, Window, closed, complete, watermark, window_of
 from tasks.spec import ModelSpec
 
 DELAY = timedelta(days=1)
@@ -18,7 +18,7 @@ SLOW = timedelta(days=45)
 
 
 def names(folder: Path, spec: ModelSpec, delay: timedelta = DELAY, judged: tuple[WindowRow, ...] = ()) -> list[str]:
-    logs = read(folder, spec, delay, [row.window for row in judged if settled(row)])
+    logs = read(folder, spec, delay, [row.window for row in judged if row.final])
     return [window.name for window in closed(logs, spec.monitoring.window, delay, judged)]
 
 
@@ -130,11 +130,11 @@ def test_slow_labels_make_a_second_judgement(tmp_path: Path, spec: ModelSpec) ->
 
 
 def test_what_is_settled_is_not_judged_again() -> None:
-    assert settled(row("2013-04", {"reference": 0.8, "value": 0.8, "low": 0.7, "high": 0.9}))
-    assert settled(row("2013-04", {"reference": 0.8}))
-    assert settled(row("2013-04", verdict="insufficient"))
-    assert settled(row("2013-04", verdict="broken"))
-    assert not settled(row("2013-04"))
+    assert row("2013-04", {"reference": 0.8, "value": 0.8, "low": 0.7, "high": 0.9}).final
+    assert row("2013-04", {"reference": 0.8}).final
+    assert row("2013-04", verdict="insufficient").final
+    assert row("2013-04", verdict="broken").final
+    assert not row("2013-04").final
 
 
 def test_several_windows_close_oldest_first(tmp_path: Path, spec: ModelSpec) -> None:
