@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -122,6 +124,25 @@ def test_swaps_under_load_lose_no_request(target: LocalTarget) -> None:
     assert target.status()["toy"].port == port
     logged = list(read_lines(target.settings.logs / "toy" / "predictions"))
     assert len(logged) == len(callers.answered), "every answer is in the log, and nothing but answers"
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed; .ci/run installs it")
+def test_swaps_under_wrk_lose_no_request(target: LocalTarget, tmp_path: Path) -> None:
+    """wrk with 8 connections, as hard as it can: it reports every reply that is no 2xx, and every broken connection."""
+    serve(target, hosting.bento(1.0), 1)
+    script = tmp_path / "post.lua"
+    script.write_text('wrk.method, wrk.body, wrk.headers["Content-Type"] = "POST", [[{"rows":[{"x":1.0}]}]], "application/json"')
+    url = f"http://127.0.0.1:{target.status()['toy'].port}/predict"
+
+    load = subprocess.Popen(["wrk", "-t1", "-c8", "-d8s", "-s", str(script), url], stdout=subprocess.PIPE, text=True)
+    for number in (2, 3, 4):
+        serve(target, hosting.bento(float(number - 1)), number)
+    told, _ = load.communicate(timeout=60)
+
+    assert "Requests/sec" in told
+    assert "Non-2xx" not in told, told
+    assert "Socket errors" not in told, told
+    assert predict(target.status()["toy"].port)["release"] == "toy-r4"
 
 
 def test_a_release_that_never_gets_ready_is_told_with_its_cause_and_the_old_one_answers(target: LocalTarget) -> None:
