@@ -74,6 +74,18 @@ def close(ledger: Ledger, model: str, decision: str, outcome: Literal["promoted"
     return bool(added)
 
 
+def give_up(ledger: Ledger, model: str, decision: str, attempt: int, reason: str, run: str) -> bool:
+    """End a decision as failed because its attempt raised an error; False when that attempt no longer holds the fence, or there is a version."""
+    row = ClosedRow(model=model, decision=decision, outcome="failed", reason=reason, run=run)
+
+    def decide(history: History) -> list[ClosedRow]:
+        held = attempts(history, decision)
+        still = any(d.decision == decision for d in open_decisions(history, model)) and version_of(history, decision) is None
+        return [row] if still and held and held[-1].attempt == attempt else []
+
+    return bool(ledger.transact(decide))
+
+
 def pursue(
     ledger: Ledger, spec: ModelSpec, decision: DecisionRow, now: datetime, lease_seconds: float, max_attempts: int, state: Callable[[str], RunState]
 ) -> NextRun | None:

@@ -66,12 +66,15 @@ def register(version: VersionRow) -> VersionRow:
 
 
 def close_failed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  # Prefect passes it
-    """Hook of a training that raised an error: it would come again, so the decision ends. A crash is another matter: that one is tried again."""
-    here, model = Installation.of(), str(flow_run.parameters["model"])
-    own = [d.decision for d in open_decisions(here.ledger.read(), model) if d.run == str(flow_run.id)]
-    for decision in [flow_run.parameters.get("decision"), *own]:
-        if decision:
-            pursuit.close(here.ledger, model, str(decision), "failed", state.message or "the training failed", str(flow_run.id))
+    """Hook of a training that raised an error: it would come again, so the decision ends, unless another attempt has taken it over.
+
+    A crash is another matter: that one is tried again.
+    """
+    here, given = Installation.of(), flow_run.parameters
+    model, run = str(given["model"]), str(flow_run.id)
+    own = [(d.decision, 1) for d in open_decisions(here.ledger.read(), model) if d.run == run]  # this run proposed it, and held the first attempt
+    for decision, attempt in [(given["decision"], given["attempt"])] if given.get("decision") else own:
+        pursuit.give_up(here.ledger, model, decision, attempt, state.message or "the training failed", run)
 
 
 @task(cache_policy=NO_CACHE)

@@ -8,7 +8,7 @@ from factories import batch, day, proposal, version
 
 from tasks.errors import AppendRefusedError
 from tasks.governance.decision import propose
-from tasks.governance.pursuit import NextRun, close, grant, now_utc, pursue, register
+from tasks.governance.pursuit import NextRun, close, give_up, grant, now_utc, pursue, register
 from tasks.ledger.chain import Ledger
 from tasks.ledger.questions import attempts, open_decisions, rows
 from tasks.ledger.rows import ClosedRow, DecisionRow, ReleaseRow, VersionRow
@@ -121,3 +121,20 @@ def test_a_decision_waits_for_rows_the_champion_has_not_seen(ledger: Ledger, spe
     assert next_run(ledger, spec, waiting) is None
     ledger.append(batch("2013-06", day(31)))
     assert next_run(ledger, spec, waiting) is not None
+
+
+def test_an_attempt_that_raised_an_error_ends_its_decision(ledger: Ledger, spec: ModelSpec, decision: DecisionRow) -> None:
+    next_run(ledger, spec, decision)
+
+    assert give_up(ledger, "late", decision.decision, 1, "one class only", "run")
+    assert rows(ledger.read(), ClosedRow)[0].reason == "one class only"
+
+
+def test_an_orphans_error_ends_nothing_once_another_attempt_or_a_version_is_there(ledger: Ledger, spec: ModelSpec, decision: DecisionRow) -> None:
+    next_run(ledger, spec, decision)
+    next_run(ledger, spec, decision, a1="dead")
+
+    assert not give_up(ledger, "late", decision.decision, 1, "lost the fence", "orphan")
+    register(ledger, version(decision.decision, attempt=2))
+    assert not give_up(ledger, "late", decision.decision, 2, "late trouble", "run")
+    assert [d.decision for d in open_decisions(ledger.read(), "late")] == [decision.decision]
