@@ -14,7 +14,7 @@ from tasks.replay.steps import deliver_batch, live_ports, prepare_batch, send_fe
 NEXT: list[str] = []
 
 
-@flow(flow_run_name="replay-{dataset}")
+@flow(flow_run_name="replay-{dataset}-{fault}")
 def replay(
     dataset: str,
     batches: list[str] = NEXT,

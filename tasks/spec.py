@@ -3,7 +3,6 @@
 import hashlib
 import importlib
 import tomllib
-from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -169,11 +168,6 @@ class ModelSpec(FolderSpec):
         if problems:
             raise ValueError("; ".join(problems))
         return self
-
-
-def cadence(period: str) -> timedelta:
-    """Nominal length of a batch period or a monitoring window."""
-    return {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=31), "all": timedelta(0)}[period]
 
 
 class Project:

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from tasks.ledger.chain import History
 from tasks.ledger.questions import live, quarantined, retrain_decisions, rows, windows
-from tasks.ledger.rows import AlertRow, BatchRow, ClosedRow, DecisionRow, ReleaseRow, VersionRow, WindowRow
+from tasks.ledger.rows import AlertRow, BatchRow, DecisionRow, ReleaseRow, VersionRow, WindowRow
 from tasks.replay.faults import Fault
 
 DATASET, MODEL = "flights", "flights_late"
@@ -143,9 +142,3 @@ def counts(history: History) -> tuple[int, int]:
     """(decisions, retrainings) that drift and decay led to; a retraining is a decision that gave a version."""
     ids = [d.decision for d in rows(history, DecisionRow, action="retrain") if d.trigger in MACHINE_TRIGGERS]
     return len(ids), sum(bool(rows(history, VersionRow, decision=i)) for i in ids)
-
-
-def closed_at(history: History, decision: str) -> datetime | None:
-    """Wall time at which a decision ended."""
-    found = rows(history, ClosedRow, decision=decision)
-    return found[0].recorded_at if found else None

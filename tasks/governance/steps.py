@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import FlowRun
 from tasks import handoff
 from tasks.artifact import newest, publish
 from tasks.errors import AppendRefusedError
-from tasks.governance import pursuit
+from tasks.governance import proposals, pursuit
 from tasks.governance.decision import propose, record
 from tasks.governance.status_page import status_markdown
 from tasks.installation import Installation
@@ -90,19 +90,20 @@ def record_findings(model: str, windows: Sequence[Sequence[AnyRow]]) -> None:
 
 @task(cache_policy=NO_CACHE)
 def propose_new_data(model: str, taken: Sequence[BatchRow]) -> None:
-    """Propose to retrain on new batches where the model's spec wants that."""
+    """Let the engine decide on new batches, where the model's spec wants that."""
     here = Installation.of()
     spec = here.project.model(model)
-    accepted = [batch for batch in taken if batch.verdict == "accepted"]
-    if spec.triggers.new_data == "ignore" or not accepted:
-        return
-    newest = accepted[-1]
-    reason = f"new data: batch {newest.batch} with {newest.rows:,} rows"
-    propose(
-        here.ledger,
-        spec,
-        ProposalRow(model=model, trigger="new_data", window=f"batch {newest.batch}", event_time=newest.end, run=runtime.flow_run.id or "", reason=reason),
-    )
+    if proposal := proposals.new_data(spec, taken):
+        propose(here.ledger, spec, proposal.model_copy(update={"run": runtime.flow_run.id or ""}))
+
+
+@task(cache_policy=NO_CACHE)
+def propose_code_change(model: str) -> None:
+    """Let the engine decide on changed folders, where the model's spec wants that."""
+    here = Installation.of()
+    spec = here.project.model(model)
+    if proposal := proposals.code_change(here.ledger.read(), spec, here.project.code_digest(model)):
+        propose(here.ledger, spec, proposal.model_copy(update={"run": runtime.flow_run.id or ""}))
 
 
 @task(cache_policy=NO_CACHE)
