@@ -5,7 +5,7 @@ from typing import Any
 from prefect import State, flow
 
 from tasks.data.steps import due_batches, report_batches, take_batch
-from tasks.governance.steps import hand_over, models_of, propose_new_data, publish_status
+from tasks.governance.steps import hand_over, models_of, propose_changes, publish_status
 
 DUE: list[str] = []
 
@@ -21,7 +21,7 @@ def ingest(dataset: str, batches: list[str] = DUE, uri: str = "") -> State[Any]:
     """
     taken = [take_batch(dataset, batch, uri) for batch in batches or due_batches(dataset)]
     for model in models_of(dataset):
-        propose_new_data(model, taken)
+        propose_changes(model)
         hand_over(model)
     publish_status()
     return report_batches(dataset, taken)

@@ -3,7 +3,7 @@
 from prefect import flow
 
 from tasks.governance.janitor import bury_dead_runs
-from tasks.governance.steps import hand_over, model_names, propose_code_change, publish_status
+from tasks.governance.steps import hand_over, model_names, propose_changes, publish_status
 from tasks.release.steps import restore_live_release
 
 
@@ -13,6 +13,6 @@ def reconcile() -> None:
     bury_dead_runs()
     for model in model_names():
         restore_live_release(model)
-        propose_code_change(model)
+        propose_changes(model)
         hand_over(model)
     publish_status()

@@ -10,12 +10,13 @@ from prefect.client.schemas.objects import FlowRun
 from tasks import handoff
 from tasks.artifact import newest, publish
 from tasks.errors import AppendRefusedError
-from tasks.governance import proposals, pursuit
+from tasks.governance import pursuit
 from tasks.governance.decision import propose, record
+from tasks.governance.proposals import changes
 from tasks.governance.status_page import status_markdown
 from tasks.installation import Installation
 from tasks.ledger.questions import attempts, newest_time, open_decisions
-from tasks.ledger.rows import AnyRow, BatchRow, ProposalRow, Trigger, VersionRow
+from tasks.ledger.rows import AnyRow, ProposalRow, Trigger, VersionRow
 from tasks.order import Drill, Order, TrainingSettings
 
 
@@ -89,21 +90,12 @@ def record_findings(model: str, windows: Sequence[Sequence[AnyRow]]) -> None:
 
 
 @task(cache_policy=NO_CACHE)
-def propose_new_data(model: str, taken: Sequence[BatchRow]) -> None:
-    """Let the engine decide on new batches, where the model's spec wants that."""
+def propose_changes(model: str) -> None:
+    """Let the engine decide on new batches and changed folders, where the model's spec wants that."""
     here = Installation.of()
     spec = here.project.model(model)
-    if proposal := proposals.new_data(spec, taken):
-        propose(here.ledger, spec, proposal.model_copy(update={"run": runtime.flow_run.id or ""}))
-
-
-@task(cache_policy=NO_CACHE)
-def propose_code_change(model: str) -> None:
-    """Let the engine decide on changed folders, where the model's spec wants that."""
-    here = Installation.of()
-    spec = here.project.model(model)
-    if proposal := proposals.code_change(here.ledger.read(), spec, here.project.code_digest(model)):
-        propose(here.ledger, spec, proposal.model_copy(update={"run": runtime.flow_run.id or ""}))
+    found = changes(here.ledger.read(), spec, here.project.code_digest(model))
+    record(here.ledger, spec, [proposal.model_copy(update={"run": runtime.flow_run.id or ""}) for proposal in found])
 
 
 @task(cache_policy=NO_CACHE)
