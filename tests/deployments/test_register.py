@@ -10,6 +10,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
+from standins import MODEL
 
 from deployments.descriptions import described
 from deployments.local.runs import switch_schedules
@@ -21,16 +22,6 @@ from tasks.spec import Project
 
 SNAPSHOT = Path(__file__).with_name("graph.json")
 HERE = Path(__file__).parents[2]
-MODEL = """
-dataset = "flights"
-task = "regression"
-[label]
-column = "delay"
-[features]
-distance = { type = "number" }
-[gate]
-metric = "mae"
-"""
 
 
 @pytest.fixture
