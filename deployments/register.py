@@ -8,6 +8,7 @@ the server dies, and its queue is looked at every 20 s only.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,8 @@ def _apply(client: "SyncPrefectClient", deployment: Deployment, flow_id: Any, fa
             if schedule is None and old.id:
                 client.delete_deployment_schedule(found.id, old.id)
     except PrefectHTTPStatusError as err:
+        if err.response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise  # the connection says what that means
         raise PlatformError(f"Prefect refuses deployment {deployment.full_name!r}: {err.response.text}", "Mend its spec or its flow.") from err
 
 

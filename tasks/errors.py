@@ -12,6 +12,7 @@ RatchetError
 ├── TrainingError         a snapshot cannot give a candidate
 ├── ReleaseError          preflight or rollout failed; the old release went on answering
 └── PlatformError         the machine or a part of the platform is not as needed
+    └── ApiBusyError      the Prefect API answers, but not now
 """
 
 from collections.abc import Iterable
@@ -105,3 +106,10 @@ class PlatformError(RatchetError):
 
     def __init__(self, found: str, remedy: str) -> None:
         super().__init__(f"{found}. {remedy}")
+
+
+class ApiBusyError(PlatformError):
+    """The Prefect API answers that it cannot now: its database is locked, or it is starting."""
+
+    def __init__(self, api: str, status: int) -> None:
+        super().__init__(f"The Prefect API at {api} is too busy to answer (HTTP {status})", "Try again in a moment.")

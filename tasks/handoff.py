@@ -1,18 +1,21 @@
 """How one flow hands over to the next: by starting a run of a named Prefect deployment, never by calling the other flow."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-from uuid import UUID
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from uuid import UUID, uuid4
 
-from tasks.errors import PlatformError, UnknownNameError
+from tasks.errors import ApiBusyError, PlatformError, UnknownNameError
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import State
 
+T = TypeVar("T")
 RunState = Literal["unknown", "alive", "dead"]
 FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 POLL_SECONDS = 0.25
@@ -47,25 +50,30 @@ def start(deployment: str, parameters: dict[str, Any], key: str = "", tags: Sequ
     Raises:
         UnknownNameError: no such deployment. PlatformError: the API is not reachable, or refuses the parameters.
     """
+    giver = _current_run()
+    once = key or f"once:{uuid4()}"  # a reply may be lost: asking again then finds the run that was made
+    run_id = patiently(lambda: _create(deployment, parameters, once, [*tags, *([f"after:{giver}"] if giver else [])]))
+    if giver:
+        from prefect.logging import get_run_logger
+
+        get_run_logger().info("Handed over to %s: %s", deployment, link(run_id))
+    return run_id
+
+
+def _create(deployment: str, parameters: dict[str, Any], key: str, tags: list[str]) -> str:
     from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-    giver = _current_run()
     with connection() as client:
         try:
             found = client.read_deployment_by_name(deployment)
         except ObjectNotFound:
             raise UnknownNameError("deployment", deployment, deployment_names(client), "Prefect") from None
         try:
-            run = client.create_flow_run_from_deployment(
-                found.id, parameters=parameters, idempotency_key=key or None, tags=[*tags, *([f"after:{giver}"] if giver else [])]
-            )
+            return str(client.create_flow_run_from_deployment(found.id, parameters=parameters, idempotency_key=key, tags=tags).id)
         except PrefectHTTPStatusError as err:
+            if err.response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise  # the connection says what that means
             raise PlatformError(f"Prefect refuses to start {deployment!r}: {err.response.text}", "Correct the parameters.") from err
-    if giver:
-        from prefect.logging import get_run_logger
-
-        get_run_logger().info("Handed over to %s: %s", deployment, link(str(run.id)))
-    return str(run.id)
 
 
 def state(run_id: str) -> RunOutcome:
@@ -76,11 +84,14 @@ def state(run_id: str) -> RunOutcome:
     """
     from prefect.exceptions import ObjectNotFound
 
-    with connection() as client:
-        try:
-            found = client.read_flow_run(UUID(run_id)).state
-        except ObjectNotFound:
-            raise UnknownNameError("flow run", run_id, ()) from None
+    def read() -> "State[Any] | None":
+        with connection() as client:
+            try:
+                return client.read_flow_run(UUID(run_id)).state
+            except ObjectNotFound:
+                raise UnknownNameError("flow run", run_id, ()) from None
+
+    found = patiently(read)
     if found is None:
         return RunOutcome("PENDING", "Unknown", "")
     return RunOutcome(found.type.value, found.name or found.type.value.title(), found.message or "")
@@ -136,6 +147,22 @@ def link(run_id: str) -> str:
     return f"{PREFECT_UI_URL.value() or Settings().ui_url}/runs/flow-run/{run_id}"
 
 
+def patiently(call: Callable[[], T], seconds: float = OUTAGE_SECONDS) -> T:
+    """What `call` returns; a busy API is asked again for a while. The call must be one that may be made twice.
+
+    Raises:
+        ApiBusyError: it was busy all that time. Whatever else the call raises comes at once.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except ApiBusyError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(1.0)
+
+
 @contextmanager
 def connection() -> Iterator["SyncPrefectClient"]:
     """A client of the API that this process is told of, else of this installation.
@@ -143,10 +170,11 @@ def connection() -> Iterator["SyncPrefectClient"]:
     Inside a flow run it bears with a server that is away for a while: the run has work to lose. Elsewhere it fails at once.
 
     Raises:
-        PlatformError: the API is not reachable.
+        PlatformError: the API is not reachable. ApiBusyError: it answers with a server error.
     """
     import httpx
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.exceptions import PrefectHTTPStatusError
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
 
     api = PREFECT_API_URL.value() or Settings().api_url
@@ -155,6 +183,10 @@ def connection() -> Iterator["SyncPrefectClient"]:
         with SyncPrefectClient(api, auth_string=auth.get_secret_value() if auth else None) as client:
             _greet(client, time.monotonic() + (OUTAGE_SECONDS if _current_run() else 0))
             yield client
+    except PrefectHTTPStatusError as err:
+        if err.response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise
+        raise ApiBusyError(api, err.response.status_code) from err
     except httpx.TransportError as err:
         raise PlatformError(f"The Prefect API at {api} does not answer ({err or type(err).__name__})", "Start the platform with `ratchet up`.") from err
 

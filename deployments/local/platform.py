@@ -11,6 +11,7 @@ from deployments.local import checks, programs, runs
 from deployments.local.processes import Child, Program, end_marked
 from deployments.local.signals import Asked, parent_stops
 from deployments.register import register, wanted
+from tasks import handoff
 from tasks.errors import PlatformError
 from tasks.settings import Settings
 from tasks.spec import Project
@@ -72,11 +73,11 @@ class Platform:
 
         self._until_ready(server)
         self.say(f"the Prefect UI is up at {settings.ui_url}")
-        runs.ensure_pool(settings.work_pool, programs.run_command(), settings.project.resolve())
+        handoff.patiently(lambda: runs.ensure_pool(settings.work_pool, programs.run_command(), settings.project.resolve()))
         if dead := runs.crash_stale(DIED):
             self.say(f"{dead} runs of an earlier start were still called running, now Crashed")
         runs.drop_missed()
-        names = register(settings)
+        names = handoff.patiently(lambda: register(settings))
         self.say(f"{len(names)} deployments are registered")
         self.pause(0)
         self.launch(programs.worker(settings))

@@ -1,18 +1,20 @@
 """Handing over, against a real Prefect server. Runs are not executed here: their states are set through the API."""
 
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from uuid import UUID
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_UI_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_UI_URL, temporary_settings
 from prefect.states import Completed, Failed, Running
 from prefect.testing.utilities import prefect_test_harness
 from prefect.utilities.callables import parameter_schema
 
 from tasks import handoff
-from tasks.errors import PlatformError, UnknownNameError
+from tasks.errors import ApiBusyError, PlatformError, UnknownNameError
 
 NAME = "train/late"
 
@@ -135,3 +137,45 @@ def test_an_unknown_run_is_an_error(client: SyncPrefectClient) -> None:
 def test_an_api_that_does_not_answer_is_a_clear_error() -> None:
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), pytest.raises(PlatformError, match=r"127.0.0.1:9/api does not answer.*`ratchet up`"):
         handoff.start(NAME, {})
+
+
+class Busy(BaseHTTPRequestHandler):
+    """A server whose database is locked."""
+
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+def test_a_busy_api_is_told_as_such_and_asked_again() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
+    Thread(target=server.serve_forever, daemon=True).start()
+    asked = []
+
+    def ask() -> None:
+        asked.append(1)
+        with handoff.connection() as busy:
+            busy.read_flow_run(UUID(int=1))
+
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{server.server_port}/api", PREFECT_CLIENT_MAX_RETRIES: 0}), pytest.raises(ApiBusyError):
+        handoff.patiently(ask, seconds=6)
+    server.shutdown()
+    server.server_close()
+
+    assert len(asked) >= 2
+
+
+def test_an_answer_after_a_busy_spell_is_the_answer() -> None:
+    answers = iter([ApiBusyError("api", 503), "done"])
+
+    def ask() -> str:
+        answer = next(answers)
+        if isinstance(answer, ApiBusyError):
+            raise answer
+        return answer
+
+    assert handoff.patiently(ask) == "done"
