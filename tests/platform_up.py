@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -46,9 +47,18 @@ class Platform:
     def start(self, deployment: str, parameters: dict[str, Any]) -> str:
         """Start a run as the UI would: by the API of the Prefect server."""
         api = self.env["PREFECT_API_URL"]
-        found = httpx.get(f"{api}/deployments/name/{deployment}").raise_for_status().json()
-        created = httpx.post(f"{api}/deployments/{found['id']}/create_flow_run", json={"parameters": parameters})
-        return str(created.raise_for_status().json()["id"])
+        found = self.asked("GET", f"{api}/deployments/name/{deployment}")
+        wanted = {"parameters": parameters, "idempotency_key": uuid4().hex}  # asked again, the server makes no second one
+        return str(self.asked("POST", f"{api}/deployments/{found['id']}/create_flow_run", wanted)["id"])
+
+    def asked(self, method: str, url: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What the Prefect API says; a server whose database is locked answers 503 for a while and is asked again."""
+        deadline = time.monotonic() + 90
+        while True:
+            reply = httpx.request(method, url, json=content, timeout=90)
+            if reply.status_code < 500 or time.monotonic() > deadline:
+                return dict(reply.raise_for_status().json())
+            time.sleep(1)
 
     def finished(self, run: str, timeout: float = 300) -> str:
         """Wait for a run and return its final state."""
@@ -56,7 +66,7 @@ class Platform:
 
         def ended() -> bool:
             nonlocal state
-            state = httpx.get(f"{self.env['PREFECT_API_URL']}/flow_runs/{run}").raise_for_status().json()["state"]
+            state = self.asked("GET", f"{self.env['PREFECT_API_URL']}/flow_runs/{run}")["state"]
             return state["type"] in {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 
         until(ended, timeout, f"run {run} to end")

@@ -22,6 +22,7 @@ SERVER = {
     # A run a minute is half a million a year; what counts is in the ledger.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 24 * 3600),
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # a writer that waits for SQLite waits; at the default of 10 s the API answers 503
 }
 WORKER_FACTS = {
     "PREFECT_WORKER_QUERY_SECONDS": "1",
