@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from standins import Place, make_place
@@ -63,16 +64,18 @@ class Machine:
         return found
 
     def runs(self, state: str) -> list[str]:
-        """Names of the runs that Prefect's database holds in a state, read without a server."""
+        """Ids of the runs that Prefect's database holds in a state, read without a server."""
         with sqlite3.connect(f"file:{self.place.home / 'prefect' / 'prefect.db'}?mode=ro", uri=True) as database:
-            return [name for (name,) in database.execute("SELECT name FROM flow_run WHERE state_type = ?", (state,))]
+            return [str(UUID(id)) for (id,) in database.execute("SELECT id FROM flow_run WHERE state_type = ?", (state,))]
 
-    def start_replay(self) -> None:
-        """Start a run that would take a minute, and wait until it runs."""
-        program = "from tasks import handoff; handoff.start('replay/flights', {'seconds': 60})"
+    def start_replay(self) -> str:
+        """Start a run that would take a minute, and return its id once it runs; a schedule's run may be going beside it."""
+        program = "from tasks import handoff; print(handoff.start('replay/flights', {'seconds': 60}))"
         told = {"PREFECT_API_URL": f"http://127.0.0.1:{self.place.environment['RATCHET_UI_PORT']}/api", "PREFECT_HOME": str(self.place.home / "prefect")}
-        subprocess.run([sys.executable, "-c", program], env=self.place.environment | told, check=True, timeout=PATIENCE)
-        until(lambda: bool(self.runs("RUNNING")))
+        started = subprocess.run([sys.executable, "-c", program], env=self.place.environment | told, check=True, timeout=PATIENCE, stdout=subprocess.PIPE, text=True)
+        run = started.stdout.split()[-1]
+        until(lambda: run in self.runs("RUNNING"))
+        return run
 
     def child(self, word: str) -> int:
         """Number of the process of ours whose command holds a word."""
@@ -128,7 +131,7 @@ def test_a_start_brings_every_model_live_and_a_signal_leaves_nothing_behind(mach
     assert status["up"] is True
     assert machine.ratchet("up").stderr.startswith("ratchet: `ratchet up` is running already")
 
-    machine.start_replay()
+    replay = machine.start_replay()
     platform.send_signal(signal.SIGTERM)
     time.sleep(0.3)
     platform.send_signal(signal.SIGINT)
@@ -136,7 +139,7 @@ def test_a_start_brings_every_model_live_and_a_signal_leaves_nothing_behind(mach
 
     assert machine.processes() == []
     assert [machine.runs(state) for state in ("RUNNING", "PENDING", "CANCELLING")] == [[], [], []]
-    assert machine.runs("CANCELLED")
+    assert replay in machine.runs("CANCELLED")
     assert machine.ratchet("down").stdout == "nothing was running\n"
 
 
@@ -148,7 +151,7 @@ def test_a_second_start_resumes_without_training_and_cleans_up_after_a_kill(mach
     refused = machine.ratchet("train", "late", "--drill", "shuffled_labels", "--wait")
     assert (refused.returncode, "refused: no gain" in refused.stderr) == (1, True)
     rows = len(machine.ledger.read())
-    machine.start_replay()
+    replay = machine.start_replay()
 
     machine.running[-1].kill()
     machine.running[-1].wait()
@@ -158,7 +161,7 @@ def test_a_second_start_resumes_without_training_and_cleans_up_after_a_kill(mach
     assert len(machine.ledger.read()) == rows
     assert "now Crashed" in machine.log.read_text()
     assert machine.runs("RUNNING") == []
-    assert machine.runs("CRASHED")
+    assert replay in machine.runs("CRASHED")
     assert machine.ratchet("down").stdout == "stopped\n"
     assert second.wait(PATIENCE) == 0
     assert machine.processes() == []
