@@ -1,6 +1,7 @@
 """Facts of an environment: where things are and how long to wait. Facts of a model are in its model.toml."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,13 +16,25 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".ratchet"), description="Everything this installation writes.")
     store_url: str = Field("", description="fsspec URL of the store; empty: <home>/store.")
     ledger_url: str = Field("", description="SQLAlchemy URL of the ledger; empty: SQLite in <home>.")
+    log_url: str = Field("", description="fsspec URL that serving pods ship their log segments to; empty: they are read where they are written, in <home>/log.")
+    report_url: str = Field("", description="fsspec URL of the long reports; empty: <home>/reports.")
     host: str = Field("127.0.0.1", description="Address that every server binds to.")
     ui_port: int = Field(4200, ge=1, le=65535, description="Port of the Prefect server and its UI.")
     reports_port: int = Field(4201, ge=1, le=65535, description="Port that serves Evidently's own reports.")
     endpoint_port: int = Field(3000, ge=1, le=65535, description="Port of the first model's endpoint; the next models follow.")
+    public_url: str = Field("", description="Address of the Prefect server as people reach it; empty: this machine's, from host and ui_port.")
+    public_reports_url: str = Field("", description="Address of the report server as people reach it; empty: this machine's.")
+    target: Literal["local", "kubernetes"] = Field("local", description="Where releases are served and flow runs run.")
+    namespace: str = Field("ratchet", description="Kubernetes: namespace of the platform and of flow runs.")
+    serving_namespace: str = Field("ratchet-serving", description="Kubernetes: namespace of the endpoints.")
+    flow_image: str = Field("", description="Kubernetes: image of flow runs, by digest or by an immutable tag.")
+    serving_image: str = Field("", description="Kubernetes: image of serving pods, by digest or by an immutable tag.")
+    endpoint_node_port: int = Field(0, ge=0, le=65535, description="Kubernetes: node port of slot 0's endpoint, the next slots follow; 0: endpoints have none.")
+    log_bytes: int = Field(256 << 20, ge=1 << 20, description="Kubernetes: bytes of log a serving pod may hold unshipped; at that many it answers 503.")
     work_pool: str = Field("local", description="Prefect work pool that runs the flows.")
     lease_seconds: float = Field(900, gt=0, description="How long an attempt at a decision may go on before another one may start.")
     max_attempts: int = Field(3, ge=1, description="Attempts at one decision before it is closed as failed.")
+    pending_seconds: float = Field(600, gt=0, description="How long a run may wait for its process or pod before it is called crashed.")
     reconcile_seconds: int = Field(60, ge=5, description="How often the reconcile flow looks for what never ended.")
     monitor_seconds: int = Field(300, ge=5, description="How often each model's monitor flow looks for closed windows.")
     ready_seconds: float = Field(60, gt=0, description="How long a new server generation may take to be ready.")
@@ -67,11 +80,16 @@ class Settings(BaseSettings):
         return self.root / "inbox"
 
     @property
+    def server_url(self) -> str:
+        """Address of the Prefect server as people reach it."""
+        return self.public_url or f"http://{self.host}:{self.ui_port}"
+
+    @property
     def ui_url(self) -> str:
         """Address of the Prefect UI that links should open."""
-        return f"http://{self.host}:{self.ui_port}/v2"
+        return f"{self.server_url}/v2"
 
     @property
     def api_url(self) -> str:
         """Address of the Prefect API."""
-        return f"http://{self.host}:{self.ui_port}/api"
+        return f"{self.server_url}/api"

@@ -118,12 +118,35 @@ class Triggers(Part):
         return self
 
 
-class Serving(Part):
+class Resources(Part):
+    """What a pod asks of a cluster; one machine has no use for it. Memory is request and limit, CPU a request only."""
+
+    cpu: str = Field("1", pattern=r"^\d+m?$", description="Cores, or thousandths of one: 500m.")
+    memory: str = Field("2Gi", pattern=r"^\d+[MG]i$")
+
+
+class Training(Resources):
+    """What a training's pod asks of a cluster."""
+
+    deadline_seconds: int = Field(3600, ge=60, description="A training's pod that runs longer is ended.")
+
+
+class Serving(Resources):
     """How the endpoint runs."""
 
+    cpu: str = Field("500m", pattern=r"^\d+m?$", description="Cores, or thousandths of one: 500m.")
+    memory: str = Field("1Gi", pattern=r"^\d+[MG]i$")
+    replicas: int = Field(2, ge=1, le=100, description="On a cluster: pods at least.")
+    max_replicas: int = Field(4, ge=1, le=100, description="On a cluster: pods at most, when they are busy.")
     threads: int = Field(1, ge=1, le=64)
     max_rows: int = Field(1_000, ge=1, le=10_000)
-    slot: int | None = Field(None, ge=0, le=99, description="On one machine: port of the endpoint, counted from the first; none: the next free one.")
+    slot: int | None = Field(None, ge=0, le=99, description="Port of the endpoint, counted from the first; none: the next free one.")
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.replicas > self.max_replicas:
+            raise ValueError(f"replicas ({self.replicas}) is greater than max_replicas ({self.max_replicas})")
+        return self
 
 
 class ModelSpec(FolderSpec):
@@ -139,6 +162,7 @@ class ModelSpec(FolderSpec):
     sensitive: tuple[str, ...] = ()
     seed: int = 0
     search: Search = Search()
+    training: Training = Training()
     gate: Gate
     monitoring: Monitoring = Monitoring()
     triggers: Triggers = Triggers()

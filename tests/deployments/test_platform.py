@@ -72,7 +72,9 @@ class Machine:
         """Start a run that would take a minute, and return its id once it runs; a schedule's run may be going beside it."""
         program = "from tasks import handoff; print(handoff.start('replay/flights', {'seconds': 60}))"
         told = {"PREFECT_API_URL": f"http://127.0.0.1:{self.place.environment['RATCHET_UI_PORT']}/api", "PREFECT_HOME": str(self.place.home / "prefect")}
-        started = subprocess.run([sys.executable, "-c", program], env=self.place.environment | told, check=True, timeout=PATIENCE, stdout=subprocess.PIPE, text=True)
+        started = subprocess.run(
+            [sys.executable, "-c", program], env=self.place.environment | told, check=True, timeout=PATIENCE, stdout=subprocess.PIPE, text=True
+        )
         run = started.stdout.split()[-1]
         until(lambda: run in self.runs("RUNNING"))
         return run
