@@ -1,52 +1,29 @@
 """The chain: what is appended stays, in order, and every change of it is noticed."""
 
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
+from databases import Database
 from factories import batch, day, version
 
 from tasks.errors import AppendRefusedError, ChainError
 from tasks.ledger.chain import GENESIS, History, Ledger
 from tasks.ledger.rows import AlertRow, AnyRow
 
-APPENDER = """
-import sys
-from pathlib import Path
-from tasks.ledger.chain import Ledger
-from tasks.ledger.rows import AlertRow
-ledger = Ledger(sys.argv[1], Path("/"))
-for number in range(int(sys.argv[3])):
-    [entry] = ledger.append(AlertRow(subject=sys.argv[2], message=str(number)))
-    print(entry.seq, flush=True)
-"""
-
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(url(tmp_path), tmp_path)
-
-
-def url(folder: Path) -> str:
-    return f"sqlite:///{folder / 'ledger.db'}"
+def ledger(database: Database) -> Ledger:
+    return database.ledger()
 
 
 def alert(message: str) -> AlertRow:
     return AlertRow(subject="late", message=message)
 
 
-def tamper(folder: Path, statement: str) -> None:
-    with sqlite3.connect(folder / "ledger.db") as connection:
-        connection.execute(statement)
-
-
-def appender(folder: Path, subject: str, count: int) -> "subprocess.Popen[str]":
-    return subprocess.Popen([sys.executable, "-c", APPENDER, url(folder), subject, str(count)], stdout=subprocess.PIPE, text=True)
+def tamper(ledger: Ledger, statement: str) -> None:
+    with ledger.engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+        connection.commit()
 
 
 def test_what_is_appended_is_read_in_order_with_the_envelope_filled_in(ledger: Ledger) -> None:
@@ -67,52 +44,52 @@ def test_an_empty_ledger_holds(ledger: Ledger) -> None:
     assert ledger.head() == GENESIS
 
 
-def test_one_changed_byte_is_named_by_its_row(ledger: Ledger, tmp_path: Path) -> None:
+def test_one_changed_byte_is_named_by_its_row(ledger: Ledger) -> None:
     ledger.append(*[alert(f"message {number}") for number in range(5)])
 
-    tamper(tmp_path, "UPDATE ledger SET body = replace(body, 'message 2', 'message 9') WHERE seq = 3")
+    tamper(ledger, "UPDATE ledger SET body = replace(body, 'message 2', 'message 9') WHERE seq = 3")
 
     with pytest.raises(ChainError, match="Ledger row 3: its text is not the text that was recorded") as caught:
         ledger.verify()
     assert caught.value.seq == 3
 
 
-def test_a_rewritten_hash_breaks_the_link_of_the_next_row(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_rewritten_hash_breaks_the_link_of_the_next_row(ledger: Ledger) -> None:
     ledger.append(alert("one"), alert("two"), alert("three"))
     from tasks.ledger.chain import link
 
     body = ledger.engine.connect().exec_driver_sql("SELECT body FROM ledger WHERE seq = 2").scalar_one().replace("two", "TWO")
     first = ledger.read()[0].hash
-    tamper(tmp_path, f"UPDATE ledger SET body = '{body}', hash = '{link(first, 2, body)}' WHERE seq = 2")
+    tamper(ledger, f"UPDATE ledger SET body = '{body}', hash = '{link(first, 2, body)}' WHERE seq = 2")
 
     with pytest.raises(ChainError, match="Ledger row 3: its link to the row before was changed"):
         ledger.verify()
 
 
-def test_a_row_taken_out_of_the_middle_is_named(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_row_taken_out_of_the_middle_is_named(ledger: Ledger) -> None:
     ledger.append(alert("one"), alert("two"), alert("three"))
 
-    tamper(tmp_path, "DELETE FROM ledger WHERE seq = 2")
+    tamper(ledger, "DELETE FROM ledger WHERE seq = 2")
 
     with pytest.raises(ChainError, match="Ledger row 2: missing"):
         ledger.verify()
 
 
-def test_a_changed_once_key_is_noticed(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_changed_once_key_is_noticed(ledger: Ledger) -> None:
     ledger.append(version("late-1"))
 
-    tamper(tmp_path, "UPDATE ledger SET once = NULL WHERE seq = 1")
+    tamper(ledger, "UPDATE ledger SET once = NULL WHERE seq = 1")
 
     with pytest.raises(ChainError, match="its `once` key was changed"):
         ledger.verify()
 
 
-def test_a_removed_tail_is_noticed_only_with_the_noted_head(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_removed_tail_is_noticed_only_with_the_noted_head(ledger: Ledger) -> None:
     ledger.append(alert("one"), alert("two"), alert("three"))
     head = ledger.head()
     assert ledger.verify(head) == 3
 
-    tamper(tmp_path, "DELETE FROM ledger WHERE seq = 3")
+    tamper(ledger, "DELETE FROM ledger WHERE seq = 3")
 
     assert ledger.verify() == 2
     with pytest.raises(ChainError, match="its tail was removed or rewritten"):
@@ -158,8 +135,8 @@ def test_what_decide_raises_leaves_the_ledger_as_it_was_and_usable(ledger: Ledge
     assert ledger.verify() == 1
 
 
-def test_decide_sees_what_another_writer_appended_before(tmp_path: Path, ledger: Ledger) -> None:
-    other = Ledger(url(tmp_path), tmp_path)
+def test_decide_sees_what_another_writer_appended_before(database: Database, ledger: Ledger) -> None:
+    other = database.ledger()
     other.append(alert("first"))
     seen: list[int] = []
 
@@ -167,33 +144,3 @@ def test_decide_sees_what_another_writer_appended_before(tmp_path: Path, ledger:
 
     assert seen == [1]
     assert [entry.row.message for entry in other.read() if isinstance(entry.row, AlertRow)] == ["first", "after 1"]
-
-
-def test_processes_that_append_at_once_lose_and_mix_up_nothing(tmp_path: Path, ledger: Ledger) -> None:
-    writers = {name: appender(tmp_path, name, 40) for name in ("a", "b", "c")}
-
-    given = {name: [int(line) for line in writer.communicate()[0].split()] for name, writer in writers.items()}
-
-    entries = ledger.read()
-    assert ledger.verify() == 120
-    for name, numbers in given.items():
-        mine = [entry for entry in entries if isinstance(entry.row, AlertRow) and entry.row.subject == name]
-        assert [entry.seq for entry in mine] == numbers
-        assert [entry.row.message for entry in mine] == [str(number) for number in range(40)]
-
-
-def test_a_writer_killed_in_mid_append_leaves_a_chain_with_everything_it_was_told_is_recorded(tmp_path: Path, ledger: Ledger) -> None:
-    for number in range(4):
-        writer = appender(tmp_path, f"writer {number}", 100_000)
-        assert writer.stdout is not None
-        for _ in range(5):
-            writer.stdout.readline()
-        time.sleep(0.011 * number)  # so that the kill falls on different moments of an append
-        writer.send_signal(signal.SIGKILL)
-        told = [int(line) for line in writer.stdout.read().split()]
-        writer.wait()
-
-        rows = ledger.verify()
-        assert rows >= max(told, default=5)
-        ledger.append(alert("the next writer goes on"))
-    assert ledger.verify() == len(ledger.read())
