@@ -70,14 +70,24 @@ class Settings(BaseSettings):
         return self.root / "reports"
 
     @property
+    def report_folder(self) -> str:
+        """URL of the folder that the long reports are written to."""
+        return self.report_url or f"file://{self.reports}"
+
+    @property
+    def reports_server_url(self) -> str:
+        """Address of the report server as people reach it."""
+        return self.public_reports_url or f"http://{self.host}:{self.reports_port}"
+
+    @property
     def serving(self) -> Path:
         """Folder of the local target: desired state, control socket, fetched bentos."""
         return self.root / "serving"
 
     @property
-    def inbox(self) -> Path:
-        """Folder where replayed batches arrive as files."""
-        return self.root / "inbox"
+    def inbox(self) -> str:
+        """Fsspec URL where replayed batches arrive as files: beside a store that other machines reach, else in the home."""
+        return f"{self.store_url}/inbox" if self.store_url else f"file://{self.root / 'inbox'}"
 
     @property
     def server_url(self) -> str:

@@ -2,7 +2,10 @@
 
 import hashlib
 import io
-import tarfile
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -10,9 +13,13 @@ from uuid import uuid4
 import fsspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from bentos.runtime.digest import pack
-from tasks.errors import StoreError
+from bentos.runtime.digest import pack, unpack
+from tasks.errors import RatchetError, StoreError
 from tasks.settings import Settings
+
+OBJECT_STORES = {"s3", "gs", "abfs", "memory"}
+# No answers from an old listing. And botocore's checksums are left out: not every S3-compatible server takes them, and a sha256 is held against what is read.
+S3_OPTIONS = {"use_listings_cache": False, "config_kwargs": {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}}
 
 
 class Ref(BaseModel):
@@ -38,11 +45,71 @@ class Ref(BaseModel):
         return cls(digest=digest, suffix=dot + suffix)
 
 
-class Store:
-    """Content-addressed bytes. Safe for many writers: equal bytes have one name, and a file appears whole or not at all."""
+class StoreAwayError(StoreError):
+    """The place itself cannot be used: nobody answers, the keys are wrong, there is no such bucket, a disk is full."""
+
+    def __init__(self, url: str, found: str) -> None:
+        RatchetError.__init__(
+            self,
+            f"The store at {url} cannot be used: {found}. Nothing was lost; see that it runs and that its URL and, "
+            "for S3, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are right, then try again.",
+        )
+
+
+class Files:
+    """Files under an fsspec URL, which threads may share. S3 takes its address and keys from `AWS_*`.
+
+    Raises:
+        StoreAwayError: from every method, the place cannot be used.
+    """
 
     def __init__(self, url: str) -> None:
-        self.fs, self.base = fsspec.core.url_to_fs(url)
+        s3 = url.startswith("s3:")
+        self.fs, self.base = fsspec.core.url_to_fs(url, **(S3_OPTIONS if s3 else {}))
+        self.url = re.sub(r"//[^/@]*@", "//", url) + (f" on {os.environ['AWS_ENDPOINT_URL']}" if s3 and "AWS_ENDPOINT_URL" in os.environ else "")
+
+    def has(self, name: str) -> bool:
+        """True when there is such a file."""
+        with self._asked():
+            return bool(self.fs.exists(f"{self.base}/{name}"))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        with self._asked():
+            return bytes(self.fs.cat_file(f"{self.base}/{name}"))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file that appears whole or not at all. An object store's put is that already; a move there would be a copy and a delete."""
+        path = f"{self.base}/{name}"
+        with self._asked():
+            if OBJECT_STORES.intersection([self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol):
+                self.fs.pipe_file(path, data)
+                return
+            part = f"{path}.{uuid4().hex}.part"
+            self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self.fs.pipe_file(part, data)
+            self.fs.mv(part, path)
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as err:  # each kind of store raises what its client library raises
+            cause = getattr(err.__cause__, "response", {}).get("Error", {}).get("Code", "")
+            if isinstance(err, FileNotFoundError) and cause != "NoSuchBucket":
+                raise
+            raise StoreAwayError(self.url, f"{type(err).__name__}: {err}".rstrip(". ")) from err
+
+
+class Store:
+    """Content-addressed bytes. Safe for many writers: equal bytes have one name, and an object appears whole or not at all."""
+
+    def __init__(self, url: str) -> None:
+        self.files = Files(url)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -50,26 +117,26 @@ class Store:
         return cls(settings.store)
 
     def put(self, data: bytes, suffix: str = "") -> Ref:
-        """Keep `data` and return its name; putting the same bytes again writes nothing."""
+        """Keep `data` and return its name; putting the same bytes again writes nothing.
+
+        Raises:
+            StoreAwayError: the store did not take them.
+        """
         ref = Ref(digest=hashlib.sha256(data).hexdigest(), suffix=suffix)
-        path = f"{self.base}/{ref.key}"
-        if not self.fs.exists(path):
-            part = f"{path}.{uuid4().hex}.part"
-            self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self.fs.pipe_file(part, data)
-            self.fs.mv(part, path)
+        if not self.files.has(ref.key):
+            self.files.write(ref.key, data)
         return ref
 
     def get(self, ref: Ref) -> bytes:
         """The bytes of `ref`.
 
         Raises:
-            StoreError: they are missing, or are not the bytes that were put.
+            StoreError: they are missing, or are not the bytes that were put. StoreAwayError: the store could not be asked.
         """
         try:
-            data: bytes = self.fs.cat_file(f"{self.base}/{ref.key}")
+            data = self.files.read(ref.key)
         except FileNotFoundError:
-            raise StoreError(str(ref), "missing") from None
+            raise StoreError(str(ref), f"missing in {self.files.url}") from None
         found = hashlib.sha256(data).hexdigest()
         if found != ref.digest:
             raise StoreError(str(ref), f"its bytes have sha256 {found[:12]}…, so they were changed")
@@ -85,8 +152,7 @@ class Store:
         """Unpack a kept folder into `folder` unless it is there already; it appears whole or not at all."""
         if not folder.exists():
             part = folder.with_name(f".{folder.name}.{uuid4().hex}")
-            with tarfile.open(fileobj=io.BytesIO(self.get(ref))) as tar:
-                tar.extractall(part, filter="data")
+            unpack(io.BytesIO(self.get(ref)), part)
             try:
                 part.rename(folder)
             except OSError:  # somebody else unpacked the same bytes meanwhile

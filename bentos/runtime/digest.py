@@ -1,6 +1,7 @@
 """The digest of a folder, and the check that the bytes a server is given are those its release names."""
 
 import hashlib
+import shutil
 import tarfile
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -23,6 +24,29 @@ def pack(folder: Path, file: BinaryIO, without: str = "") -> None:
             if info.name != without:
                 with path.open("rb") as content:
                     tar.addfile(info, content)
+
+
+def unpack(file: BinaryIO, folder: Path) -> None:
+    """Write the files of a tar that `pack` made into a folder; by hand, because Python before 3.11.4 has no extraction filters.
+
+    Raises:
+        DigestError: it holds something that `pack` never writes: a link, a device, a path that leads out.
+    """
+    inside = folder.resolve()
+    with tarfile.open(fileobj=file) as tar:
+        for member in tar:
+            path, content = folder / member.name, tar.extractfile(member) if member.isreg() else None
+            if content is None or not path.resolve().is_relative_to(inside):
+                raise DigestError(f"The tar for {folder} holds {member.name!r}, which is no plain file inside a bento.")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as out:
+                shutil.copyfileobj(content, out)
+
+
+def key(reference: str) -> str:
+    """Path of an object inside the store: `sha256/ab/ab…<suffix>` for `sha256:ab…<suffix>`."""
+    name = reference.removeprefix("sha256:")
+    return f"sha256/{name[:2]}/{name}"
 
 
 class _Hash:

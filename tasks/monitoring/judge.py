@@ -4,7 +4,6 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
@@ -15,10 +14,11 @@ from tasks.ledger.questions import champion, rows, version, windows
 from tasks.ledger.rows import Finding, ProposalRow, VersionRow, WindowRow
 from tasks.monitoring import drift, page, performance, verdict
 from tasks.monitoring.log import Logs, read
+from tasks.monitoring.segments import local_copy
 from tasks.monitoring.window import Window, closed, complete, watermark
 from tasks.settings import Settings
 from tasks.spec import ModelSpec, Project
-from tasks.store import Ref, Store
+from tasks.store import Files, Ref, Store
 
 Validate = Callable[[pd.DataFrame], tuple[bool, tuple[Finding, ...]]]
 
@@ -32,7 +32,7 @@ class Judged:
     alert: str
     page: str
     description: str
-    report: Path | None
+    report: str = ""  # its name in the folder of the long reports
 
 
 def judge(spec: ModelSpec, settings: Settings, store: Store, history: History, validate_rows: Validate) -> list[Judged]:
@@ -49,14 +49,14 @@ def judge(spec: ModelSpec, settings: Settings, store: Store, history: History, v
         return []
     delay = timedelta(days=Project.of(settings).dataset(spec.dataset).label_delay_days)
     before = {row.window: row for row in windows(history, spec.name)}
-    logs = read(settings.logs / spec.name, spec, delay, [name for name, row in before.items() if row.final])
+    logs = read(local_copy(settings, spec.name), spec, delay, [name for name, row in before.items() if row.final])
     proposed = {(row.trigger, row.window) for row in rows(history, ProposalRow, model=spec.name)}
     done: list[Judged] = []
     for window in closed(logs, spec.monitoring.window, delay, before.values()):
         earlier = [*before.values(), *(each.row for each in done)]
         served = _served(window, logs, history, spec, delay)
         facts = _facts(served, spec, store, validate_rows)
-        report = _write(facts.drift, settings.reports / spec.name / f"{window.name}-{facts.version}.html")
+        report = _write(facts.drift, f"{spec.name}/{window.name}-{facts.version}.html", Files(settings.report_folder))
         row = verdict.judge_window(facts, spec, str(store.put(facts.drift.html, ".html")) if facts.drift and report else "")
         done.append(
             Judged(
@@ -119,16 +119,15 @@ def _reference(of: VersionRow, store: Store) -> pd.DataFrame:
     return pd.read_parquet(io.BytesIO(store.get(Ref.parse(of.reference))))
 
 
-def _url(report: Path | None, settings: Settings) -> str:
+def _url(report: str, settings: Settings) -> str:
     """Where the report server shows a file of the reports folder."""
-    return f"http://{settings.host}:{settings.reports_port}/{quote(report.relative_to(settings.reports).as_posix())}" if report else ""
+    return f"{settings.reports_server_url.rstrip('/')}/{quote(report)}" if report else ""
 
 
-def _write(found: drift.Drift | None, path: Path) -> Path | None:
+def _write(found: drift.Drift | None, name: str, reports: Files) -> str:
     """Put Evidently's report where the report server shows it, and its numbers beside it."""
     if found is None or not found.html:
-        return None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(found.html)
-    path.with_suffix(".json").write_text(found.json)
-    return path
+        return ""
+    reports.write(name, found.html)
+    reports.write(name.removesuffix(".html") + ".json", found.json.encode())
+    return name

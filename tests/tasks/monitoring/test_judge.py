@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from s3 import Bucket
 from served import HOLDOUT, VERSION, day, draw, send, version_row, write_predictions
 
 from tasks.errors import StoreError, UnknownNameError
@@ -46,10 +47,23 @@ def test_the_report_is_shown_and_kept(spec: ModelSpec, settings: Settings, ledge
 
     (judged,) = run(spec, settings, ledger)
 
-    assert judged.report == settings.reports / "late" / f"2013-04-{VERSION}.html"
-    assert judged.report.read_bytes() == Store.of(settings).get(Ref.parse(judged.row.report))
-    assert judged.report.with_suffix(".json").exists()
+    assert judged.report == f"late/2013-04-{VERSION}.html"
+    assert (settings.reports / judged.report).read_bytes() == Store.of(settings).get(Ref.parse(judged.row.report))
+    assert (settings.reports / judged.report).with_suffix(".json").exists()
     assert f"http://127.0.0.1:4201/late/2013-04-{VERSION}.html" in judged.page
+
+
+def test_the_report_goes_to_the_url_that_is_set_and_its_link_to_the_address_that_people_reach(
+    spec: ModelSpec, settings: Settings, ledger: Ledger, folder: Path, s3: Bucket
+) -> None:
+    send(folder, draw(day("2013-04-01"), 30, 2_000, seed=1))
+    there = settings.model_copy(update={"report_url": f"{s3.url}/reports", "public_reports_url": "https://reports.example.com/"})
+
+    (judged,) = run(spec, there, ledger)
+
+    assert (s3.folder / "reports" / "late" / f"2013-04-{VERSION}.html").read_bytes() == Store.of(settings).get(Ref.parse(judged.row.report))
+    assert f"(https://reports.example.com/late/2013-04-{VERSION}.html)" in judged.page
+    assert not settings.reports.exists()
 
 
 def test_a_window_is_judged_once(spec: ModelSpec, settings: Settings, ledger: Ledger, folder: Path) -> None:
@@ -83,7 +97,7 @@ def test_rows_that_fail_their_suite_propose_nothing_and_alert(spec: ModelSpec, s
 
     assert judged.row.verdict == "broken"
     assert judged.row.findings == (CRITICAL,)
-    assert (judged.proposal, judged.report, judged.row.drift) == (None, None, {})
+    assert (judged.proposal, judged.report, judged.row.drift) == (None, "", {})
     assert "is broken and proposes nothing" in judged.alert
 
 
