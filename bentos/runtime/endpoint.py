@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -31,6 +31,7 @@ class Place:
 
     release: str = ""
     log: Path | None = None
+    log_bytes: int = 0
     fsync: bool = False
     max_skew: timedelta = timedelta(seconds=300)
     predict_key: str = field(default="", repr=False)
@@ -38,11 +39,15 @@ class Place:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self:
-        """Read `RATCHET_RELEASE`, `_LOG`, `_FSYNC`, `_MAX_SKEW_SECONDS`, `_PREDICT_KEY`, `_FEEDBACK_KEY`. Without `RATCHET_LOG` no log is kept."""
+        """Read `RATCHET_RELEASE`, `_LOG`, `_LOG_BYTES`, `_FSYNC`, `_MAX_SKEW_SECONDS`, `_PREDICT_KEY`, `_FEEDBACK_KEY`.
+
+        Without `RATCHET_LOG` no log is kept; without `RATCHET_LOG_BYTES` each of its folders may grow without end.
+        """
         log = environ.get("RATCHET_LOG", "")
         return cls(
             release=environ.get("RATCHET_RELEASE", ""),
             log=Path(log) if log else None,
+            log_bytes=int(environ.get("RATCHET_LOG_BYTES", "") or 0),
             fsync=environ.get("RATCHET_FSYNC", "").lower() in {"1", "true", "yes", "on"},
             max_skew=timedelta(seconds=float(environ.get("RATCHET_MAX_SKEW_SECONDS", "300"))),
             predict_key=environ.get("RATCHET_PREDICT_KEY", ""),
@@ -51,10 +56,10 @@ class Place:
 
 
 class Models:
-    """The Pydantic models of an endpoint's requests and replies."""
+    """The Pydantic models of an endpoint's requests and replies. `sample` holds rows of an example request."""
 
-    def __init__(self, contract: Contract, max_rows: int) -> None:
-        self.contract = contract
+    def __init__(self, contract: Contract, max_rows: int, sample: Sequence[dict[str, Any]] = ()) -> None:
+        self.contract, self.max_rows, self.sample = contract, max_rows, tuple(sample)
         self.request = request_model(contract, max_rows)
         self.response = response_model(contract)
         self.feedback = feedback_model(contract, max_rows)
@@ -78,8 +83,8 @@ class Endpoint:
         self.metrics = Metrics(card.name, card.version, scorer.possible_flags)
         self._ids = Uuid7()
         logs = place.log / card.name if place.log else None
-        self._predictions = LogWriter(logs / "predictions", place.fsync) if logs else None
-        self._feedback = LogWriter(logs / "feedback", place.fsync) if logs else None
+        self._predictions = LogWriter(logs / "predictions", place.fsync, place.log_bytes) if logs else None
+        self._feedback = LogWriter(logs / "feedback", place.fsync, place.log_bytes) if logs else None
         self._features = tuple(contract.features)
 
     @property
@@ -121,6 +126,18 @@ class Endpoint:
         self.metrics.latency.observe((perf_counter_ns() - started) / 1e9)
         return data
 
+    def answer_rows(self, rows: list[dict[str, Any]], started: int) -> dict[str, Any]:
+        """Reply to rows that came in another form than /predict's, held against the same model.
+
+        Raises:
+            Refused: they are not answered.
+        """
+        try:
+            request = self.models.request.model_validate({"rows": rows})
+        except ValidationError as err:
+            raise invalid(err) from None  # as in `_parsed`
+        return self.answer(request, started)
+
     def answer(self, request: Any, started: int = 0) -> dict[str, Any]:
         """Reply to a parsed request, as `models.response` describes it; its log lines are on disk when this returns. `started` is a `perf_counter_ns`."""
         card, now = self.scorer.card, self.clock()
@@ -149,7 +166,7 @@ class Endpoint:
             lines.append(line | answer)
         self._write(self._predictions, lines)
         self._count(answers)
-        return {"model": card.name, "version": card.version, "release": self.place.release, "answers": answers}
+        return {"model": card.name, "version": card.version, "release": self.place.release, "time": wall, "answers": answers}
 
     def take_feedback(self, body: bytes) -> bytes:
         """Reply to the body of POST /feedback.
@@ -174,7 +191,7 @@ class Endpoint:
         latest = now + self.place.max_skew
         late = [Field(path=path, message="The time is too far ahead of the server's clock.") for path, time in times if time and time > latest]
         if late:
-            raise Refused(HTTPStatus.BAD_REQUEST, "skew", f"{len(late)} time(s) lie more than {self.place.max_skew.total_seconds():g} s ahead.", late[:20])
+            raise Refused(HTTPStatus.CONFLICT, "skew", f"{len(late)} time(s) lie more than {self.place.max_skew.total_seconds():g} s ahead.", late[:20])
 
     def _check_scores(self, scores: list[Score]) -> None:
         lost = [i for i, score in enumerate(scores) if not (all(map(math.isfinite, score)) if isinstance(score, list) else math.isfinite(score))]

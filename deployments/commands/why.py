@@ -8,7 +8,7 @@ import typer
 from bentos.runtime.lines import PredictionLine
 from deployments.commands.answered import find
 from deployments.commands.console import JsonOption, columns, history, settings, show, utc
-from tasks.errors import RatchetError
+from tasks.errors import RatchetError, UnknownNameError
 from tasks.ledger import answers
 from tasks.settings import Settings
 
@@ -18,9 +18,23 @@ def why(
 ) -> None:
     """What led to an answer, a decision, a version or a release: data, code, gate, decision, release."""
     found = settings()
-    explanation = answers.explain(history(found), name, find(found.logs, name))
+    explanation = _explain(found, name)
     batches = _batches(found, explanation)
     show(explanation.model_dump(mode="json") | {"batches": batches}, as_json, columns([list(pair) for pair in _told(explanation, batches)]))
+
+
+def _explain(found: Settings, name: str) -> answers.Explanation:
+    """Ask the ledger first: the logs may have to be fetched."""
+    past = history(found)
+    try:
+        return answers.explain(past, name)
+    except UnknownNameError:
+        from tasks.monitoring.segments import local_copy
+
+        line = find(local_copy(found), name)
+        if line is None:
+            raise
+    return answers.explain(past, name, line)
 
 
 def _batches(found: Settings, explanation: answers.Explanation) -> list[str]:

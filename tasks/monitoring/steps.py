@@ -16,13 +16,16 @@ from tasks.ledger.rows import AlertRow, AnyRow
 from tasks.monitoring.drift import calibrate
 from tasks.monitoring.events import emit_verdict
 from tasks.monitoring.judge import Judged, Validate, judge
+from tasks.monitoring.segments import compact
 from tasks.store import Ref
 
 
 @task(cache_policy=NO_CACHE)
 def judge_windows(model: str, validate_rows: Validate) -> list[Judged]:
-    """Judge each window that has closed. Nothing is recorded here."""
+    """Judge each window that has closed. Nothing is recorded here; the log's small pieces are merged on the way."""
     here = Installation.of()
+    if merged := compact(here.settings, model):
+        get_run_logger().info("merged %d pieces of the log of %s", merged, model)
     judged = judge(here.project.model(model), here.settings, here.store, here.ledger.read(), validate_rows)
     for each in judged:
         get_run_logger().info("window %s of %s: %s, %s", each.row.window, model, each.row.verdict, each.row.reason)

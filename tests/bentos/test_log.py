@@ -1,11 +1,13 @@
 """A line is on disk when `append` returns, whole or not at all."""
 
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -110,3 +112,92 @@ def test_a_folder_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None
 
     with pytest.raises(OSError, match="file"):
         LogWriter(tmp_path / "file" / "log")
+
+
+def locked(path: Path) -> bool:
+    """True while a writer holds a segment."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.jsonl"))
+
+
+def test_a_full_segment_is_followed_by_another_and_only_the_newest_is_held(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path, segment=1_000)
+    for n in range(100):
+        writer.append([{"n": n, "pad": "x" * 80}])
+
+    assert [orjson.loads(line)["n"] for line in read_lines(tmp_path)] == list(range(100))
+    assert len(segments(tmp_path)) > 5
+    assert all(path.stat().st_size <= 1_000 for path in segments(tmp_path))
+    assert [path for path in segments(tmp_path) if locked(path)] == [writer.path]
+    writer.close()
+    assert not locked(writer.path)
+
+
+def test_lines_larger_than_a_segment_have_one_of_their_own(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path, segment=1_000)
+    for n in range(3):
+        writer.append([{"n": n, "pad": "x" * 5_000}])
+
+    assert [orjson.loads(line)["n"] for line in read_lines(tmp_path)] == [0, 1, 2]
+    assert len(segments(tmp_path)) == 3
+
+
+def test_a_dead_writers_segment_is_not_held(tmp_path: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from bentos.runtime.log import LogWriter; w = LogWriter(Path(sys.argv[1])); print(flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout and process.stdout.readline()
+
+    held = [locked(path) for path in segments(tmp_path)]
+    process.kill()
+    process.communicate()
+
+    assert (held, [locked(path) for path in segments(tmp_path)]) == ([True], [False])
+
+
+def test_a_folder_at_its_budget_refuses_lines_until_complete_segments_are_gone(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path, budget=10_000)
+    for _ in range(100):
+        writer.append([{"pad": "x" * 80}])
+    with pytest.raises(OSError, match="reached its budget of 10,000 bytes"):
+        writer.append([{"pad": "x" * 1_500}])
+
+    for path in segments(tmp_path):
+        if not locked(path):
+            path.unlink()
+
+    writer.append([{"pad": "x" * 1_500}])
+
+
+def test_what_other_writers_left_counts_towards_the_budget(tmp_path: Path) -> None:
+    (tmp_path / "20260101T000000.000000Z-1.jsonl").write_bytes(b"x" * 9_999)
+
+    with pytest.raises(OSError, match="budget"):
+        LogWriter(tmp_path, budget=10_000).append([{"n": 1}])
+
+
+def test_a_segment_that_is_deleted_before_it_is_held_is_begun_again(tmp_path: Path) -> None:
+    """A shipper may meet a new segment before its writer has locked it, and take it for a dead one's."""
+    done = threading.Event()
+
+    def delete() -> None:
+        while not done.is_set():
+            for path in segments(tmp_path):
+                with path.open("rb") as file, suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
+    writers = [LogWriter(tmp_path) for _ in range(200)]
+    done.set()
+    deleting.join()
+
+    assert all(writer.path.exists() for writer in writers)
