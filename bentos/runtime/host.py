@@ -1,26 +1,25 @@
 """The host program: one generation of one model's server.
 
-    python -m bentos.runtime.host --release FILE --bento DIR --socket PRIVATE_UDS [--listener FD]
+    python -m bentos.runtime.host --release FILE --bento DIR --socket PRIVATE_UDS [--listener FD]     under a supervisor
+    python -m bentos.runtime.host --release FILE --bento DIR --bind HOST:PORT                         in a container
 
-It checks the digests, loads the bento and serves it on a private unix socket, then follows whoever started it:
-- on stdout it says `ready`, `accepting` once it takes connections of the shared listener, and `draining` (what else is printed goes to stderr);
-- on stdin the line `go` makes it accept; the end of stdin (the starter stopped or died) makes it finish what is under way and exit;
-- SIGTERM means that another generation has taken over: it accepts no more and drains.
+It checks the digests, loads the bento and warms it up, then serves it. On stdout it says `ready`, and `draining` (what else is printed goes to stderr).
+SIGTERM or SIGINT means that another generation has taken over: it accepts no more and drains.
+- Under a supervisor it serves a private unix socket. On stdin the line `go` makes it take connections of the shared listener too (it says `accepting`);
+  the end of stdin (the starter stopped or died) makes it finish what is under way and exit.
+- In a container it serves its port, and stdin means nothing.
 Exit codes: 0 drained, 1 did not start, 3 the bytes are not those of the release.
 """
 
 import argparse
 import asyncio
-import fcntl
 import inspect
 import math
 import os
 import signal
 import socket
-import struct
 import sys
-import termios
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,15 +31,13 @@ from pydantic import ValidationError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bentos.runtime.digest import DigestError, check
+from bentos.runtime.draining import App, Draining, close_if_idle
 from bentos.runtime.release import Release
 from bentos.runtime.unix_socket import listen
 
 NOT_STARTED, TAMPERED = 1, 3
 KEEP_ALIVE_SECONDS = 75  # above the idle time of usual proxies (60 s), so that they close first and never meet a closing connection
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
+LATE_SECONDS = 0.1  # a port is kept so much longer than the order to leave: what was queued by then is taken, not reset
 
 
 def load(bento: Path, home: Path) -> App:
@@ -67,30 +64,12 @@ def load(bento: Path, home: Path) -> App:
     return app
 
 
-class Draining:
-    """Passes requests on; once `on` is set, every response tells the client not to use its connection again."""
-
-    def __init__(self, app: App) -> None:
-        self.app = app
-        self.on = False
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """See the ASGI specification."""
-
-        async def send_last(message: Message) -> None:
-            if self.on and message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-            await send(message)
-
-        await self.app(scope, receive, send_last)
-
-
 class Host:
-    """Serves an app on a private socket and, when told, on a shared listener; see the module's docstring."""
+    """Serves an app on a socket of its own (private, or a port) and, when told, on a shared listener; see the module's docstring."""
 
-    def __init__(self, app: App, private: socket.socket, options: argparse.Namespace, say: Callable[[str], None]) -> None:
+    def __init__(self, app: App, own: socket.socket, options: argparse.Namespace, say: Callable[[str], None]) -> None:
         self.app = Draining(app)
-        self.private, self.options, self.say = private, options, say
+        self.own, self.options, self.say = own, options, say
         self.config = uvicorn.Config(
             self.app,
             http="httptools",
@@ -110,11 +89,12 @@ class Host:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._retire, self.options.drain_seconds)
-        loop.add_reader(sys.stdin.fileno(), self._hear)
+        if not self.options.bind:
+            loop.add_reader(sys.stdin.fileno(), self._hear)
         self.config.load()
         self.server.lifespan = self.config.lifespan_class(self.config)
         try:
-            await self.server.startup(sockets=[self.private])
+            await self.server.startup(sockets=[self.own])
         except SystemExit:  # uvicorn's answer to a service that does not start; the reason is on stderr
             return NOT_STARTED
         clock = asyncio.create_task(self._clock())
@@ -159,6 +139,8 @@ class Host:
     async def _drain(self) -> None:
         """Return when no connection is left."""
         loop = asyncio.get_running_loop()
+        if self.options.bind:
+            await asyncio.sleep(LATE_SECONDS)
         for server in self.server.servers:
             server.close()  # this process's copy: what is queued stays in the shared socket
         self.say("draining")
@@ -167,17 +149,6 @@ class Host:
                 for connection in list(left):
                     close_if_idle(connection)
             await asyncio.sleep(0.02)
-
-
-def close_if_idle(connection: Any) -> None:
-    """Close a connection on which nothing is answered, half read, or waiting in the kernel: a request met by a close would be lost."""
-    cycle = connection.cycle
-    answering = cycle is not None and not cycle.response_complete
-    half_read = connection.scope is not (cycle and cycle.scope)
-    file = connection.transport.get_extra_info("socket").fileno()
-    (waiting,) = struct.unpack("i", fcntl.ioctl(file, termios.FIONREAD, b"\0\0\0\0"))
-    if not (answering or half_read or waiting):
-        connection.transport.close()
 
 
 def _voice() -> Callable[[str], None]:
@@ -192,12 +163,24 @@ def _voice() -> Callable[[str], None]:
     return say
 
 
+def bind(address: str) -> socket.socket:
+    """A TCP socket bound to `HOST:PORT`. It does not listen yet: callers are refused, and not left waiting, until the model is warm."""
+    host, _, port = address.rpartition(":")
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((host.strip("[]"), int(port)))
+    bound.setblocking(False)
+    return bound
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The program; returns its exit code."""
     parser = argparse.ArgumentParser(prog="bentos.runtime.host", description="One generation of one model's server.")
     parser.add_argument("--release", type=Path, required=True, help="file with the release object")
     parser.add_argument("--bento", type=Path, required=True, help="folder of the exported bento")
-    parser.add_argument("--socket", type=Path, required=True, help="private unix socket to serve at once")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--socket", type=Path, help="private unix socket to serve at once")
+    where.add_argument("--bind", metavar="HOST:PORT", help="TCP port to serve instead, without a supervisor")
     parser.add_argument("--listener", type=int, help="descriptor of the shared listener to accept from on `go`")
     parser.add_argument("--drain-seconds", type=float, default=8, help="how long idle connections are kept after SIGTERM")
     parser.add_argument("--finish-seconds", type=float, default=30, help="how long what is under way may take after that")
@@ -210,7 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
         return TAMPERED
     with TemporaryDirectory(prefix="ratchet-host-") as home, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         app = load(options.bento, Path(home))
-        return runner.run(Host(app, listen(options.socket), options, say).run())
+        return runner.run(Host(app, bind(options.bind) if options.bind else listen(options.socket), options, say).run())
 
 
 if __name__ == "__main__":

@@ -70,6 +70,10 @@ class LocalTarget:
                 for model, w in desired.models.items()
             }
 
+    def addresses(self) -> dict[str, str]:
+        """See `Target`."""
+        return {model: f"http://{self.settings.host}:{status.port}" for model, status in self.status().items() if status.port}
+
     def remove(self, model: str) -> None:
         """See `Target`."""
         reply = ask(self.settings, Remove(model=model))

@@ -1,6 +1,7 @@
 """What flows ask of release: package a version, plan, try out, roll out, restore. Thin shells around the target."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ from bentos.runtime.release import Release
 from tasks.artifact import publish
 from tasks.errors import RatchetError
 from tasks.installation import Installation
-from tasks.ledger.chain import History
+from tasks.ledger.chain import History, LedgerAwayError
 from tasks.ledger.questions import live, open_decisions, rows
 from tasks.ledger.rows import ClosedRow, ReleaseRow
 from tasks.release.local import LocalTarget
@@ -23,22 +24,28 @@ from tasks.release.package import build
 from tasks.release.page import timeline_markdown
 from tasks.release.plan import Plan, choose, release_id
 from tasks.release.preflight import preflight
-from tasks.release.target import Target
+from tasks.release.target import ServingStatus, Target
 from tasks.store import Ref
 
+LEDGER_SECONDS = 120.0  # beyond the ledger's own patience: a PostgreSQL that moves to another node is away for longer than one that restarts
 GRACE_SECONDS = 10.0  # beyond the target's own limit, so that its verdict is heard and not our impatience
 
 
 def target() -> Target:
     """Where this installation serves its models."""
     here = Installation.of()
-    slots = {name: here.project.model(name).serving.slot for name in here.project.models()}
+    specs = {name: here.project.model(name) for name in here.project.models()}
+    if here.settings.target == "kubernetes":
+        from tasks.release.kubernetes import KubernetesTarget  # its client takes half a second to import
+
+        return KubernetesTarget(here.settings, specs)
+    slots = {name: spec.serving.slot for name, spec in specs.items()}
     return LocalTarget(here.settings, {name: here.settings.endpoint_port + slot for name, slot in slots.items() if slot is not None})
 
 
-def endpoint_ports() -> dict[str, int]:
-    """Port of each model's endpoint."""
-    return {model: status.port for model, status in target().status().items()}
+def endpoint_addresses() -> dict[str, str]:
+    """Base URL of each model's endpoint, as this flow run reaches it."""
+    return target().addresses()
 
 
 @task(cache_policy=NO_CACHE)
@@ -101,18 +108,24 @@ def roll_out(plan: Plan, problem: str) -> ReleaseRow:
     outcome = ClosedRow(
         model=row.model, decision=plan.decision, run=row.run, actor=plan.actor, outcome="undone" if problem else "promoted", reason=problem or plan.reason
     )
-    here.ledger.transact(lambda history: [row, *([outcome] if any(d.decision == plan.decision for d in open_decisions(history, row.model)) else [])])
+
+    def record(history: History) -> list[ReleaseRow | ClosedRow]:
+        if rows(history, ReleaseRow, model=row.model, release=row.release, step=row.step, run=row.run):
+            return []  # an attempt whose reply was lost has recorded it
+        return [row, *([outcome] if any(d.decision == plan.decision for d in open_decisions(history, row.model)) else [])]
+
+    _patiently(lambda: here.ledger.transact(record))
     return row
 
 
 @task(cache_policy=NO_CACHE)
 def restore_live_release(model: str) -> None:
-    """Make the target serve what the ledger calls live: a release run that died may have left it with another one.
+    """Make the target serve what the ledger calls live: a release run that died may have left it with another one, or half-way to it.
 
     A release that started within the lease may still be under way and is left alone; an older one that never ended is recorded as undone.
     """
-    here = Installation.of()
-    history = here.ledger.read()
+    here, serving = Installation.of(), target().status().get(model)
+    history = here.ledger.read()  # after the target was asked: what goes live in between is then not taken for a stray
     ended = {row.release for row in rows(history, ReleaseRow, model=model) if row.step != "started"}
     hanging = [row for row in rows(history, ReleaseRow, model=model, step="started") if row.release not in ended]
     limit = datetime.now(UTC) - timedelta(seconds=here.settings.lease_seconds)
@@ -120,8 +133,12 @@ def restore_live_release(model: str) -> None:
         return
     for row in hanging:
         here.ledger.append(row.model_copy(update={"step": "undone", "reason": "its run ended before the version was live"}))
-    wanted, serving = live(history, model), target().status().get(model)
-    if wanted and (serving is None or serving.release != wanted.release):
+    wanted = live(history, model)
+    if wanted is None:
+        if serving and ended | {row.release for row in hanging}:
+            get_run_logger().warning("%s serves %s, the ledger says that nothing is live: removing it", model, serving.release or serving.tried)
+            target().remove(model)
+    elif serving is None or serving.release != wanted.release or _half_way(serving):
         release = Release.model_validate(wanted.object)
         get_run_logger().warning("%s serves %s, the ledger says %s: restoring it", model, serving.release if serving else "nothing", wanted.release)
         target().apply(release, here.store)
@@ -150,6 +167,24 @@ def _row(plan: Plan, step: str, reason: str = "", seconds: float | None = None) 
         actor=plan.actor,
         run=flow_run.id or "",
     )
+
+
+def _half_way(serving: ServingStatus) -> bool:
+    """True when another release than the one that answers was asked for, and nobody has heard how that ended."""
+    return serving.tried not in ("", serving.release) and not serving.refused
+
+
+def _patiently(call: Callable[[], object]) -> None:
+    """Call again while the ledger's database is away, for LEDGER_SECONDS: what went live must be recorded."""
+    until = time.monotonic() + LEDGER_SECONDS
+    while True:
+        try:
+            call()
+            return
+        except LedgerAwayError:  # if it is not known whether the rows were recorded, `call` finds out
+            if time.monotonic() > until:
+                raise
+            time.sleep(1)
 
 
 def _under_way(run: str) -> bool:

@@ -47,5 +47,8 @@ class Target(Protocol):
     def status(self) -> dict[str, ServingStatus]:
         """Status of every model that is or should be served, by name."""
 
+    def addresses(self) -> dict[str, str]:
+        """Base URL of each model's endpoint as flow runs reach it."""
+
     def remove(self, model: str) -> None:
         """Serve a model no more, when what is under way has been answered. A model that is not served is no error."""

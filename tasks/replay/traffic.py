@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -22,17 +23,18 @@ class Sent:
     problem: str = ""
 
 
-def send_rows(host: str, port: int, rows: Sequence[bytes], clients: int = 4, due_seconds: Sequence[float] = (), key: str = "") -> Sent:
+def send_rows(address: str, rows: Sequence[bytes], clients: int = 4, due_seconds: Sequence[float] = (), key: str = "") -> Sent:
     """POST each row to /predict.
 
     Args:
+        address: Base URL of the endpoint.
         rows: One JSON object each, in event order; `clients` connections share them in turn.
         due_seconds: When each row is due, from now on; empty: as fast as the endpoint answers.
     """
     ids, problems, started = [""] * len(rows), [], time.monotonic()
 
     def work(first: int) -> None:
-        connection = http.client.HTTPConnection(host, port, timeout=30)
+        connection = _connection(address)
         for index in range(first, len(rows), clients):
             if due_seconds:
                 time.sleep(max(0.0, started + due_seconds[index] - time.monotonic()))
@@ -52,17 +54,21 @@ def send_rows(host: str, port: int, rows: Sequence[bytes], clients: int = 4, due
     return Sent(ids, len(problems), time.monotonic() - started, problems[0] if problems else "")
 
 
-def send_labels(host: str, port: int, labels: Sequence[dict[str, object]], key: str = "") -> int:
+def send_labels(address: str, labels: Sequence[dict[str, object]], key: str = "") -> int:
     """POST labels to /feedback, many a request; returns how many were taken.
 
     Raises:
         OSError, ValueError: the endpoint is gone or refused them; what was sent before stays taken.
     """
-    connection, taken = http.client.HTTPConnection(host, port, timeout=30), 0
+    connection, taken = _connection(address), 0
     for start in range(0, len(labels), LABELS_PER_REQUEST):
         taken += _post(connection, "/feedback", orjson.dumps({"labels": labels[start : start + LABELS_PER_REQUEST]}), key)["accepted"]
     connection.close()
     return taken
+
+
+def _connection(address: str) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
 
 
 def _post(connection: http.client.HTTPConnection, path: str, body: bytes, key: str) -> Any:  # JSON of the endpoint

@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -28,10 +30,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts host programs, and ends them with the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def run(bento: Path, release: Release, listener: socket.socket | None = None, drain_seconds: float = 0.4) -> subprocess.Popen[str]:
+    def run(bento: Path, release: Release, listener: socket.socket | None = None, drain_seconds: float = 0.4, port: int = 0) -> subprocess.Popen[str]:
         file = tmp_path / f"release-{len(started)}.json"
         file.write_text(release.model_dump_json())
-        paths = ["--release", file, "--bento", bento, "--socket", tmp_path / f"{len(started)}.sock"]
+        paths = ["--release", file, "--bento", bento, *(["--bind", f"127.0.0.1:{port}"] if port else ["--socket", tmp_path / f"{len(started)}.sock"])]
         descriptors = [listener.fileno()] if listener else []
         shared = [f"--listener={descriptor}" for descriptor in descriptors]
         command = [sys.executable, "-m", "bentos.runtime.host", *map(str, paths), f"--drain-seconds={drain_seconds}", *shared]
@@ -45,6 +47,18 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.kill()
         with process:  # closes its pipes
             pass
+
+
+@pytest.fixture
+def port(start: Start) -> tuple[int, subprocess.Popen[str]]:
+    """The port of a host that nobody supervises, and its process; its stdin is closed as a container's is."""
+    bento, port = hosting.bento(1.0), hosting.free_port()
+    process = start(bento, hosting.release(bento), port=port)
+    assert process.stdin
+    process.stdin.close()
+    process.stdin = None
+    hears(process, "ready")
+    return port, process
 
 
 @pytest.fixture
@@ -207,6 +221,57 @@ def test_a_request_that_is_half_sent_when_the_end_comes_is_answered(way: str, st
 
     assert json.load(half.getresponse())["answers"][0]["score"] == 2
     assert process.wait(timeout=10) == 0
+
+
+def test_on_a_port_every_request_sent_before_sigterm_or_on_an_open_connection_is_answered(port: tuple[int, subprocess.Popen[str]]) -> None:
+    number, process = port
+    answered: list[tuple[float, str | None]] = []
+    failed: list[str] = []
+
+    def call() -> None:
+        """Keeps its connection until it is told to go, and counts every request that got no answer."""
+        connection = HTTPConnection("127.0.0.1", number, timeout=10)
+        try:
+            connection.connect()
+            while True:
+                answered.append(reply := predict(connection))
+                if reply[1] == "close":
+                    return
+        except Exception as err:  # noqa: BLE001  # whatever it is, a caller would have lost a request
+            failed.append(repr(err))
+
+    callers = [threading.Thread(target=call) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    while len(answered) < 200:
+        time.sleep(0.01)
+    connections = [HTTPConnection("127.0.0.1", number, timeout=10) for _ in range(20)]
+    for queued in connections:
+        queued.connect()
+        queued.request("POST", "/predict", json.dumps({"rows": [{"x": 1}]}), HEADERS)
+    process.send_signal(signal.SIGTERM)
+    hears(process, "draining")
+    for caller in callers:
+        caller.join()
+
+    assert [queued.getresponse().status for queued in connections] == [200] * 20
+    assert failed == []
+    assert process.wait(timeout=10) == 0
+    with pytest.raises(ConnectionRefusedError):
+        HTTPConnection("127.0.0.1", number).connect()
+
+
+def test_on_a_port_callers_are_refused_until_the_model_is_warm_and_a_model_that_does_not_start_says_why(start: Start) -> None:
+    bento, number = hosting.bento(1.0, 2.0), hosting.free_port()
+    process = start(bento, hosting.release(bento), port=number)
+
+    while process.poll() is None:
+        with pytest.raises(ConnectionRefusedError):
+            HTTPConnection("127.0.0.1", number).connect()
+        time.sleep(0.01)
+
+    assert process.returncode == 1
+    assert "scores its golden rows otherwise" in process.communicate()[1]
 
 
 def test_a_socket_may_lie_in_a_folder_of_any_depth(tmp_path: Path) -> None:

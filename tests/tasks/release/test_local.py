@@ -1,21 +1,17 @@
 """Releases on this machine: a swap loses no request, and whatever fails, the release before goes on answering."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import Self
 
 import hosting
 import httpx
 import pytest
+from callers import Callers, predict
 
 from bentos.runtime.log import read_lines
 from bentos.runtime.release import Release
@@ -23,55 +19,6 @@ from tasks.errors import ReleaseError
 from tasks.release.local import LocalTarget
 from tasks.release.target import ServingStatus
 from tasks.settings import Settings
-
-BODY = json.dumps({"rows": [{"x": 1}]})
-HEADERS = {"content-type": "application/json"}
-CONNECTIONS = 8
-
-
-@dataclass
-class Callers:
-    """Clients that keep their connections and never retry."""
-
-    port: int
-    answered: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> Self:
-        ways = [self._with_http_client] * (CONNECTIONS - 1) + [self._with_httpx]
-        self.threads = [threading.Thread(target=way) for way in ways]
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.done.set()
-        for thread in self.threads:
-            thread.join()
-
-    def _with_http_client(self) -> None:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
-
-        def call() -> str:
-            connection.request("POST", "/predict", BODY, HEADERS)
-            release: str = json.load(connection.getresponse())["release"]
-            return release
-
-        self._repeat(call)
-        connection.close()
-
-    def _with_httpx(self) -> None:
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10) as client:
-            self._repeat(lambda: str(client.post("/predict", content=BODY, headers=HEADERS).raise_for_status().json()["release"]))
-
-    def _repeat(self, call: Callable[[], str]) -> None:
-        while not self.done.is_set():
-            try:
-                self.answered.append(call())
-                time.sleep(0.002)  # the new generation must come up on the same two cores
-            except Exception as err:  # noqa: BLE001  # whatever it is, a caller would have lost a request
-                self.failed.append(repr(err))
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +49,6 @@ def until(target: LocalTarget, true: Callable[[ServingStatus], bool]) -> Serving
             return status
         time.sleep(0.05)
     raise AssertionError(status)
-
-
-def predict(port: int) -> dict[str, object]:
-    answer: dict[str, object] = httpx.post(f"http://127.0.0.1:{port}/predict", content=BODY, headers=HEADERS, timeout=10).raise_for_status().json()
-    return answer
 
 
 def test_swaps_under_load_lose_no_request(target: LocalTarget) -> None:

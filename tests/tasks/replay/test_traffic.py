@@ -38,17 +38,17 @@ class Endpoint(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def port() -> Iterator[int]:
+def address() -> Iterator[str]:
     Endpoint.seen = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_address[1]
+    yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
 
 
-def test_ids_come_back_in_the_order_of_the_rows_and_failures_are_counted(port: int) -> None:
-    sent = send_rows("127.0.0.1", port, [b'{"n":%d}' % n for n in range(20)], clients=3)
+def test_ids_come_back_in_the_order_of_the_rows_and_failures_are_counted(address: str) -> None:
+    sent = send_rows(address, [b'{"n":%d}' % n for n in range(20)], clients=3)
 
     assert sent.failed == 2
     assert sent.ids == ["" if n % 7 == 6 else f"id-{n}" for n in range(20)]
@@ -57,18 +57,18 @@ def test_ids_come_back_in_the_order_of_the_rows_and_failures_are_counted(port: i
 
 
 def test_nobody_there_is_a_failure_of_each_row_and_no_exception() -> None:
-    sent = send_rows("127.0.0.1", 9, [b"{}", b"{}"], clients=2)
+    sent = send_rows("http://127.0.0.1:9", [b"{}", b"{}"], clients=2)
 
     assert (sent.ids, sent.failed) == (["", ""], 2)
 
 
-def test_labels_go_many_to_a_request(port: int) -> None:
-    assert send_labels("127.0.0.1", port, [{"id": str(n), "label": True} for n in range(2_500)]) == 2_500
+def test_labels_go_many_to_a_request(address: str) -> None:
+    assert send_labels(address, [{"id": str(n), "label": True} for n in range(2_500)]) == 2_500
     assert [len(body["labels"]) for body in Endpoint.seen] == [1_000, 1_000, 500]
 
 
-def test_a_row_is_not_sent_before_it_is_due(port: int) -> None:
-    sent = send_rows("127.0.0.1", port, [b'{"n":%d}' % n for n in range(3)], clients=2, due_seconds=[0.0, 0.1, 0.4])
+def test_a_row_is_not_sent_before_it_is_due(address: str) -> None:
+    sent = send_rows(address, [b'{"n":%d}' % n for n in range(3)], clients=2, due_seconds=[0.0, 0.1, 0.4])
 
     assert sent.failed == 0
     assert sent.seconds >= 0.4
