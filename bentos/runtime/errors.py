@@ -1,4 +1,7 @@
-"""What a caller is told when a request is not answered: one JSON shape, and never a value out of the request."""
+"""What a caller is told when a request is not answered: one JSON shape, and never a value out of the request.
+
+The Open Inference Protocol wants a string as `error`, which is all that its clients show; there the same facts stand beside it.
+"""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -29,8 +32,17 @@ class Refused(Exception):
     @property
     def body(self) -> bytes:
         """The reply's bytes."""
-        fields = [{"path": field.path, "message": field.message} for field in self.fields]
-        return orjson.dumps({"error": {"code": self.code, "message": self.message, "fields": fields}})
+        return orjson.dumps({"error": {"code": self.code, "message": self.message, "fields": self._listed}})
+
+    @property
+    def v2_body(self) -> bytes:
+        """The reply's bytes on the paths of the Open Inference Protocol."""
+        shown = "".join(f" {field.path}: {field.message}" for field in self.fields[:3])
+        return orjson.dumps({"error": self.message + shown, "code": self.code, "fields": self._listed})
+
+    @property
+    def _listed(self) -> list[dict[str, str]]:
+        return [{"path": field.path, "message": field.message} for field in self.fields]
 
 
 def invalid(err: ValidationError) -> Refused:

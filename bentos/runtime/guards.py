@@ -1,6 +1,6 @@
 """The outermost ASGI layer of every endpoint: which paths there are, who may call, how much, and what a refusal looks like.
 
-It answers /predict and /feedback itself, since BentoML's HTTP layer costs more than everything else about a request.
+It answers nearly everything itself, since BentoML's HTTP layer costs more than everything else about a request.
 """
 
 import asyncio
@@ -9,25 +9,35 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+import orjson
 
 from bentos.runtime.endpoint import Endpoint
 from bentos.runtime.errors import Header, Refused
 from bentos.runtime.ids import Uuid7
+from bentos.runtime.inference_v2 import SERVER, infer, model_metadata
+from bentos.runtime.openapi import render
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Answered = TypeVar("Answered")
 
 MAX_BODY = 1_000_000  # bytes
 BODY_SECONDS = 10.0  # for a caller to send its body
 MAX_WAITING = 64  # requests that wait for the thread
 INLINE_BODY = 32_000  # bytes, about a hundred rows: scored in a millisecond; longer ones would keep others waiting, and go to the thread
-DOCS = ("/docs.json", "/schema.json", "/healthz")  # BentoML's own; not its page at /, which loads a tag manager from the Internet
+BENTOML = "/schema.json"  # what its client reads; not its page at /, which loads a tag manager from the Internet
+V2_MODEL = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?:/(?P<action>ready|infer))?")
+JSON_SIZE = b"inference-header-content-length"  # of a v2 body whose tensors follow its JSON as bytes
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 JSON = (b"content-type", b"application/json")
+BINARY = (b"content-type", b"application/octet-stream")
+PREDICT_KINDS = frozenset({b"application/json"})
+V2_KINDS = PREDICT_KINDS | {b"application/octet-stream", b""}  # tritonclient names none
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")  # Prometheus'
 CLOSE = (b"connection", b"close")  # the rest of the body is not worth reading
 AGAIN = (b"retry-after", b"1")
@@ -54,7 +64,19 @@ class Guard:
         self.app = app
         self.endpoint = endpoint
         self.request_ids = Uuid7()
-        self.routes = {"/predict": self._predict, "/feedback": self._feedback, "/livez": self._livez, "/readyz": self._readyz, "/metrics": self._metrics}
+        self.routes = {
+            "/predict": self._predict,
+            "/feedback": self._feedback,
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/healthz": self._livez,
+            "/metrics": self._metrics,
+            "/docs.json": self._docs,
+            "/v2": self._v2_server,
+            "/v2/health/live": self._livez,
+            "/v2/health/ready": self._readyz,
+        }
+        self.document: bytes | None = None
         self.thread = asyncio.Semaphore(1)
         self.waiting = 0
 
@@ -69,16 +91,19 @@ class Guard:
         route = self.routes.get(scope["path"])
         try:
             if route is None:
-                await self._docs(scope, receive, send, request_id)
-                return
+                if scope["path"] == BENTOML:
+                    await self._bentoml(scope, receive, send, request_id)
+                    return
+                route = self._v2_model
             reply = await route(scope, headers, receive)
         except Disconnected:
             return
         except Refused as refused:
-            reply = self._refusal(refused)
+            reply = self._refusal(refused, scope)
         except Exception:  # the last resort: the caller learns nothing of it, the log everything
             log.exception("%s failed, request %s", scope["path"], request_id[1].decode())
-            reply = self._refusal(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The server failed; its log says why, under the X-Request-ID."))
+            failed = Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The server failed; its log says why, under the X-Request-ID.")
+            reply = self._refusal(failed, scope)
         size = (b"content-length", str(len(reply.body)).encode())
         await send({"type": "http.response.start", "status": reply.status, "headers": [reply.kind, size, request_id, *reply.extra]})
         await send({"type": "http.response.body", "body": reply.body})
@@ -88,12 +113,16 @@ class Guard:
         body = await _body(receive)
         if endpoint.inline and len(body) <= INLINE_BODY:
             return Reply(endpoint.predict(body))
+        return Reply(await self._in_turn(endpoint.predict, body))
+
+    async def _in_turn(self, answer: Callable[[bytes], Answered], body: bytes) -> Answered:
+        """Answer in the one thread, when those before are done."""
         if self.waiting >= MAX_WAITING:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", f"{MAX_WAITING} requests are waiting already.", headers=(AGAIN,))
         self.waiting += 1
         try:
             async with self.thread:
-                return Reply(await asyncio.to_thread(endpoint.predict, body))
+                return await asyncio.to_thread(answer, body)
         finally:
             self.waiting -= 1
 
@@ -101,18 +130,63 @@ class Guard:
         endpoint = self._open(scope, headers, "feedback")
         return Reply(endpoint.take_feedback(await _body(receive)), 202)
 
-    def _open(self, scope: Scope, headers: dict[bytes, bytes], action: str) -> Endpoint:
+    async def _v2_model(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
+        """The paths that name a model."""
+        asked = V2_MODEL.fullmatch(scope["path"])
+        if asked is None:
+            paths = ", ".join([*self.routes, BENTOML, "/v2/models/{name}"])
+            raise Refused(HTTPStatus.NOT_FOUND, "path", f"There is no such path. There are: {paths}.")
+        if asked["action"] == "infer":
+            return await self._v2_infer(asked, scope, headers, receive)
+        _reads(scope)
+        card = self._named(asked).scorer.card
+        if asked["action"] == "ready":
+            return Reply(orjson.dumps({"name": card.name, "ready": True}))
+        return Reply(orjson.dumps(model_metadata(card)))
+
+    async def _v2_infer(self, asked: re.Match[str], scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
+        endpoint = self._open(scope, headers, "predict", V2_KINDS, asked)
+        body = await _body(receive)
+        given = headers.get(JSON_SIZE)
+        json_size = None if given is None else int(given) if given.isdigit() and len(given) < 10 else 0
+        if json_size is not None and not 0 < json_size <= len(body):
+            raise Refused(HTTPStatus.BAD_REQUEST, "json", "The Inference-Header-Content-Length is not that of JSON in the body.")
+
+        def answer(body: bytes) -> Reply:
+            found = infer(endpoint, body, json_size)
+            if found.json_size is None:
+                return Reply(found.body)
+            return Reply(found.body, kind=BINARY, extra=((JSON_SIZE, str(found.json_size).encode()),))
+
+        return answer(body) if endpoint.inline and len(body) <= INLINE_BODY else await self._in_turn(answer, body)
+
+    def _named(self, asked: re.Match[str]) -> Endpoint:
+        """The endpoint, when it is of the model and version that a path names."""
+        endpoint = self._ready()
+        card = endpoint.scorer.card
+        if asked["name"] != card.name or asked["version"] not in {None, card.version}:
+            raise Refused(HTTPStatus.NOT_FOUND, "model", f"This server has the model {card.name}, version {card.version}.", headers=(CLOSE,))
+        return endpoint
+
+    def _open(
+        self, scope: Scope, headers: dict[bytes, bytes], action: str, kinds: frozenset[bytes] = PREDICT_KINDS, asked: re.Match[str] | None = None
+    ) -> Endpoint:
         """Everything that is checked before a body is read."""
         if scope["method"] != "POST":
-            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method", f"/{action} takes POST.", headers=((b"allow", b"POST"),))
-        endpoint = self._ready()
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method", "This path takes POST.", headers=((b"allow", b"POST"),))
+        endpoint = self._named(asked) if asked else self._ready()
         key = endpoint.place.predict_key if action == "predict" else endpoint.place.feedback_key
         if key and not hmac.compare_digest(headers.get(b"authorization", b""), b"Bearer " + key.encode()):
             raise Refused(
-                HTTPStatus.UNAUTHORIZED, "key", f"/{action} needs its key: Authorization: Bearer <key>.", headers=((b"www-authenticate", b"Bearer"), CLOSE)
+                HTTPStatus.UNAUTHORIZED,
+                "key",
+                f"This path needs the {action} key: Authorization: Bearer <key>.",
+                headers=((b"www-authenticate", b"Bearer"), CLOSE),
             )
-        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", "The Content-Type must be application/json.", headers=(CLOSE,))
+        kind, encoding = headers.get(b"content-type", b""), headers.get(b"content-encoding", b"identity")
+        if kind.partition(b";")[0].strip().lower() not in kinds or encoding != b"identity":
+            message = "The Content-Type must be application/json, and the body without a Content-Encoding."
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", message, headers=(CLOSE,))
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length[:20]) > MAX_BODY:
             raise _too_large()
@@ -131,15 +205,23 @@ class Guard:
         _reads(scope)
         return Reply(self._ready().metrics.render(), kind=TEXT)
 
+    async def _docs(self, scope: Scope, _: dict[bytes, bytes], __: Receive) -> Reply:
+        _reads(scope)
+        endpoint = self._ready()
+        self.document = self.document or render(endpoint)
+        return Reply(self.document)
+
+    async def _v2_server(self, scope: Scope, _: dict[bytes, bytes], __: Receive) -> Reply:
+        _reads(scope)
+        return Reply(orjson.dumps(SERVER))
+
     def _ready(self) -> Endpoint:
         endpoint = self.endpoint()
         if endpoint is None or not endpoint.ready:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "The model is not loaded yet, or not any more.", headers=(AGAIN,))
         return endpoint
 
-    async def _docs(self, scope: Scope, receive: Receive, send: Send, request_id: Header) -> None:
-        if scope["path"] not in DOCS:
-            raise Refused(HTTPStatus.NOT_FOUND, "path", f"There is no such path. There are: {', '.join([*self.routes, *DOCS])}.")
+    async def _bentoml(self, scope: Scope, receive: Receive, send: Send, request_id: Header) -> None:
         _reads(scope)
 
         async def tagged(message: Message) -> None:
@@ -149,11 +231,12 @@ class Guard:
 
         await self.app(scope, receive, tagged)
 
-    def _refusal(self, refused: Refused) -> Reply:
+    def _refusal(self, refused: Refused, scope: Scope) -> Reply:
         endpoint = self.endpoint()
         if endpoint:
             endpoint.metrics.error(refused.code)
-        return Reply(refused.body, refused.status, extra=refused.headers)
+        body = refused.v2_body if scope["path"].startswith("/v2") else refused.body
+        return Reply(body, refused.status, extra=refused.headers)
 
 
 def _reads(scope: Scope) -> None:

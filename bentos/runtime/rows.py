@@ -21,16 +21,24 @@ def _iso(value: Any) -> Any:
 
 
 def _utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except OverflowError:  # the years 1 and 9999, a zone further
-        raise ValueError("the time is out of range") from None
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    if moment.year in {1, 9999} and moment.utcoffset():  # in UTC it may be another year, which there is not
+        raise ValueError("the time is out of range")
+    return moment.astimezone(UTC)
+
+
+def _whole(number: float) -> float:
+    if number % 1:  # Pydantic's own multiple_of takes 1e-20 and 2.9999999999
+        raise ValueError("the number must be whole")
+    return number
 
 
 Number = Annotated[float, Field(ge=-LIMIT, le=LIMIT)]
-Integer = Annotated[float, Field(ge=-LIMIT, le=LIMIT, multiple_of=1)]  # 3.0 is the integer 3 in JSON, and many clients send it so
+Integer = Annotated[float, Field(ge=-LIMIT, le=LIMIT, json_schema_extra={"multipleOf": 1}), AfterValidator(_whole)]  # 3.0 is 3 in JSON, and many send it so
 Text = Annotated[str, Field(max_length=LONGEST, pattern=r"^[^\x00]*$")]  # ONNX's strings end at NUL
-Moment = Annotated[datetime, Field(strict=False), BeforeValidator(_iso), AfterValidator(_utc)]
+IN_RANGE = {"pattern": "^(?!0001|9999)|([Zz]|[+-]00:00)$"}  # what `_utc` says, for the OpenAPI document
+Moment = Annotated[datetime, Field(strict=False, json_schema_extra=IN_RANGE), BeforeValidator(_iso), AfterValidator(_utc)]
 
 
 def row_model(contract: Contract) -> Any:
@@ -77,6 +85,7 @@ def response_model(contract: Contract) -> type[BaseModel]:
         model=(str, ...),
         version=(str, Field(description="Version of the model that answered.")),
         release=(str, Field(description="Release that it was live in.")),
+        time=(str, Field(description="When the rows were answered, by the server's clock: ISO 8601, UTC.")),
         answers=(list[answer], ...),
     )
 

@@ -1,6 +1,7 @@
 """The BentoML service of a model, made from its model.toml. BentoML packages and hosts it, `Endpoint` answers, `Guard` stands before both."""
 
 import gc
+import json
 import logging
 import os
 import sys
@@ -47,7 +48,8 @@ def service_of(model_toml: Path) -> GuardedService:
     """The service of the model whose folder holds `model_toml`, named as the folder."""
     contract = Contract.load(model_toml)
     serving = tomllib.loads(model_toml.read_text()).get("serving", {})
-    models = Models(contract, serving.get("max_rows", 1_000))
+    sample = model_toml.with_name("sample.json")
+    models = Models(contract, serving.get("max_rows", 1_000), json.loads(sample.read_text())["rows"][:2] if sample.exists() else ())
     request, response, labels = models.request, models.response, models.feedback
 
     class ModelService:

@@ -1,8 +1,10 @@
 """Tiny artefacts of every task and format, fitted once on synthetic rows."""
 
 import json
+import threading
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from bentos.runtime.contract import Contract, Feature
 from bentos.runtime.endpoint import Endpoint, Models, Place
+from bentos.runtime.guards import Guard
 from bentos.runtime.scoring import FILES, Card, Golden, Scorer, request_rows, seen_in
 
 NOON = datetime(2013, 6, 1, 12, tzinfo=UTC)
@@ -146,3 +153,24 @@ def logged(tmp_path: Path) -> Callable[[str], list[dict[str, Any]]]:
     from bentos.runtime.log import read_lines
 
     return lambda kind: [json.loads(line) for folder in (tmp_path / "log").glob(f"*/{kind}") for line in read_lines(folder)]
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Endpoint], str]]:
+    """Serves an endpoint on loopback as the host does; gives its host and port."""
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(endpoint: Endpoint) -> str:
+        inner = Starlette(routes=[Route("/schema.json", lambda _: JSONResponse({"name": "tiny"}))])
+        server = uvicorn.Server(uvicorn.Config(Guard(inner, lambda: endpoint), port=0, http="httptools", lifespan="off", log_level="error"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        running.append((server, thread))
+        while not server.started:
+            time.sleep(0.01)
+        return f"127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join()

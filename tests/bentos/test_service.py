@@ -48,7 +48,7 @@ class Client:
 
 
 def client_of(endpoint: Endpoint | None) -> Client:
-    docs = Starlette(routes=[Route("/docs.json", lambda _: PlainTextResponse("docs"))])
+    docs = Starlette(routes=[Route("/schema.json", lambda _: PlainTextResponse("docs"))])
     return Client(Guard(docs, lambda: endpoint))
 
 
@@ -171,8 +171,14 @@ def test_one_wrong_row_refuses_the_request_and_names_the_row(client: Client, row
     assert logged("predictions") == []
 
 
+def test_an_integer_is_whole_and_not_nearly_so(client: Client, row: Row) -> None:
+    given = {150.0: 200, 1e25: 200, 149.9999999999: 400, 1e-20: 400, 1e31: 400}
+
+    assert {seats: client.post("/predict", json={"rows": [row | {"Seats (n)": seats}]}).status_code for seats in given} == given
+
+
 def test_a_time_further_ahead_than_the_allowed_skew_is_refused_and_an_old_one_is_fine(client: Client, row: Row) -> None:
-    times = {"2013-06-01T12:04:59Z": 200, "2013-06-01T12:05:01Z": 400, "1970-01-01T00:00:00Z": 200}
+    times = {"2013-06-01T12:04:59Z": 200, "2013-06-01T12:05:01Z": 409, "1970-01-01T00:00:00Z": 200}
 
     assert {time: client.post("/predict", json={"rows": [row | {"event_time": time}]}).status_code for time in times} == times
     label = {"id": "01a20d5c-8524-7047-ac7e-a4eda2751da1", "label": True, "time": "2014-01-01T00:00:00Z"}
@@ -237,8 +243,8 @@ def test_a_request_id_is_echoed_when_it_is_sane_and_made_otherwise(client: Clien
     assert (found == given) if echoed else UUID7.fullmatch(found)
 
 
-def test_bentoml_s_pages_carry_a_request_id_too(client: Client) -> None:
-    response = client.get("/docs.json", headers={"x-request-id": "abc"})
+def test_bentoml_s_page_carries_a_request_id_too(client: Client) -> None:
+    response = client.get("/schema.json", headers={"x-request-id": "abc"})
 
     assert (response.text, response.headers["x-request-id"]) == ("docs", "abc")
 
@@ -358,11 +364,13 @@ def test_requests_that_wait_for_the_thread_are_bounded(endpoint: MakeEndpoint, m
 
 
 def test_the_environment_says_where_a_server_runs() -> None:
-    place = Place.of({"RATCHET_RELEASE": "r9", "RATCHET_LOG": "/x", "RATCHET_FSYNC": "true", "RATCHET_MAX_SKEW_SECONDS": "60", "RATCHET_PREDICT_KEY": "k"})
+    told = {"RATCHET_LOG": "/x", "RATCHET_LOG_BYTES": "9000", "RATCHET_FSYNC": "true", "RATCHET_MAX_SKEW_SECONDS": "60", "RATCHET_PREDICT_KEY": "k"}
 
-    assert place == Place("r9", Path("/x"), fsync=True, max_skew=timedelta(seconds=60), predict_key="k")
+    place = Place.of({"RATCHET_RELEASE": "r9"} | told)
+
+    assert place == Place("r9", Path("/x"), log_bytes=9_000, fsync=True, max_skew=timedelta(seconds=60), predict_key="k")
     assert "k'" not in repr(place)
-    assert Place.of({}) == Place()
+    assert Place.of({}) == Place.of({"RATCHET_LOG_BYTES": ""}) == Place()
 
 
 def test_ids_are_in_order_of_their_making() -> None:

@@ -1,0 +1,229 @@
+"""The Open Inference Protocol v2: its tensors to rows, and answers to its tensors. The rows are validated, scored and logged as those of /predict.
+
+A request has one tensor per feature, of shape [n] or [n, 1], and may have `event_time` and `entity`. The protocol knows no null. Here it is NaN in a tensor
+of floats, the empty string in one of BYTES whose feature may be null, null in JSON, or a tensor left out.
+"""
+
+from http import HTTPStatus
+from time import perf_counter_ns
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bentos.runtime.contract import Contract
+from bentos.runtime.endpoint import Endpoint
+from bentos.runtime.errors import Field as Wrong
+from bentos.runtime.errors import Refused, invalid
+from bentos.runtime.scoring import Card
+
+SERVER = {"name": "ratchet", "version": "0.1.0", "extensions": ["binary_tensor_data"]}
+Datatype = Literal["BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64", "BYTES"]
+JSON_KINDS: dict[str, tuple[type, ...]] = {"BOOL": (bool,), "BYTES": (str,), "INT": (int, float), "UINT": (int, float), "FP": (float, int)}
+BESIDE = ("event_time", "entity")  # what a row may have beside its features
+STRICT = ConfigDict(strict=True, extra="forbid")
+
+
+class Tensor(BaseModel):
+    """An input; its values are `data`, or `binary_data_size` bytes behind the JSON."""
+
+    model_config = STRICT
+
+    name: str
+    shape: list[int]
+    datatype: Datatype
+    parameters: dict[str, Any] = {}
+    data: list[Any] | None = None
+
+
+class Wanted(BaseModel):
+    """An output that the client asks for."""
+
+    model_config = STRICT
+
+    name: Literal["prediction", "score", "id", "flags"]
+    parameters: dict[str, Any] = {}
+
+
+class InferRequest(BaseModel):
+    """The JSON of a request."""
+
+    model_config = STRICT
+
+    id: str = Field("", max_length=1_000)
+    parameters: dict[str, Any] = {}
+    inputs: list[Tensor] = Field(min_length=1)
+    outputs: list[Wanted] = []
+
+
+class Inferred(NamedTuple):
+    """A reply; its first `json_size` bytes are JSON when binary tensors follow."""
+
+    body: bytes
+    json_size: int | None = None
+
+
+def model_metadata(card: Card) -> dict[str, Any]:
+    """What GET /v2/models/{name} says."""
+    inputs = [*card.contract.features, *BESIDE]
+    return {
+        "name": card.name,
+        "versions": [card.version],
+        "platform": {"onnx": "onnxruntime_onnx", "sklearn": "sklearn"}[card.format],
+        "inputs": [{"name": name, "datatype": datatype_of(name, card.contract), "shape": [-1]} for name in inputs],
+        "outputs": [{"name": name, "datatype": datatype, "shape": [-1, *tail]} for name, (datatype, tail) in outputs_of(card.contract).items()],
+    }
+
+
+def datatype_of(name: str, contract: Contract) -> str:
+    """The usual datatype of an input; INT64 has no NaN, so an integer that may be null is FP64."""
+    if name not in contract.features:
+        return "BYTES"
+    feature = contract.features[name]
+    integer = "FP64" if feature.nullable else "INT64"
+    return {"number": "FP64", "integer": integer, "boolean": "BOOL", "category": "BYTES"}[feature.type]
+
+
+def outputs_of(contract: Contract) -> dict[str, tuple[str, list[int]]]:
+    """Datatype of each output and its shape behind [n]; `flags` are JSON lists."""
+    prediction = {"binary": "BOOL", "multiclass": "BYTES", "regression": "FP64"}[contract.task]
+    tail = [len(contract.classes)] if contract.task == "multiclass" else []
+    return {"prediction": (prediction, []), "score": ("FP64", tail), "id": ("BYTES", []), "flags": ("BYTES", [])}
+
+
+def blanks(contract: Contract) -> set[str]:
+    """The inputs in which the empty string stands for null."""
+    return {name for name, feature in contract.features.items() if feature.nullable and feature.type == "category"} | {*BESIDE}
+
+
+def infer(endpoint: Endpoint, body: bytes, json_size: int | None) -> Inferred:
+    """Reply to the body of an infer request whose first `json_size` bytes are JSON; None: all of it.
+
+    Raises:
+        Refused: it is not answered.
+    """
+    started = perf_counter_ns()
+    try:
+        request = InferRequest.model_validate_json(body[:json_size])
+    except ValidationError as err:
+        raise invalid(err) from None  # the original holds the caller's values
+    _check_outputs(request)
+    rows = _rows(request, body[len(body) if json_size is None else json_size :], endpoint)
+    reply = _reply(request, endpoint.answer_rows(rows, started), endpoint.models.contract)
+    endpoint.metrics.latency.observe((perf_counter_ns() - started) / 1e9)
+    return reply
+
+
+def _check_outputs(request: InferRequest) -> None:
+    """Refuse what would change an output's form; other parameters are hints, and are passed over."""
+    unknown = {"classification", "shared_memory_region"}
+    fields = [
+        Wrong(path=f"outputs.{out.name}", message="Neither classification nor shared memory is offered.")
+        for out in request.outputs
+        if unknown & {*out.parameters}
+    ]
+    if fields:
+        raise Refused(HTTPStatus.BAD_REQUEST, "invalid", "An output cannot be given as asked.", fields)
+
+
+def _rows(request: InferRequest, binary: bytes, endpoint: Endpoint) -> list[dict[str, Any]]:
+    """The rows of a request; what they hold is for the contract's model to judge."""
+    columns: dict[str, list[Any]] = {}
+    contract, size = endpoint.models.contract, request.inputs[0].shape[:1]
+    blank = blanks(contract)
+    for tensor in request.inputs:
+        if tensor.name in columns:
+            raise _wrong(tensor, "There are two tensors of this name.")
+        if tensor.shape not in (size, [*size, 1]) or not size or not 0 < size[0] <= endpoint.models.max_rows:
+            raise _wrong(tensor, f"The shape must be [n] or [n, 1], n the same in all tensors and 1 to {endpoint.models.max_rows:,}.")
+        values, binary = _values(tensor, binary)
+        if len(values) != size[0]:
+            raise _wrong(tensor, f"{len(values)} values do not fill the shape.")
+        columns[tensor.name] = [None if value != value or (value == "" and tensor.name in blank) else value for value in values]
+    if binary:
+        raise Refused(HTTPStatus.BAD_REQUEST, "invalid", "There are more binary data than the tensors' binary_data_size add up to.")
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _values(tensor: Tensor, binary: bytes) -> tuple[list[Any], bytes]:
+    """A tensor's values, and the binary data behind its own."""
+    size = tensor.parameters.get("binary_data_size")
+    if size is None:
+        return _of_json(tensor), binary
+    if tensor.data is not None or type(size) is not int or not 0 <= size <= len(binary):
+        raise _wrong(tensor, "The binary_data_size is more than there are data behind the JSON, or there are `data` too.")
+    try:
+        return _of_binary(tensor.datatype, binary[:size]), binary[size:]
+    except ValueError:  # UnicodeDecodeError is one
+        raise _wrong(tensor, f"The binary data are not {tensor.datatype}.") from None
+
+
+def _of_json(tensor: Tensor) -> list[Any]:
+    if tensor.data is None:
+        raise _wrong(tensor, "The tensor has neither `data` nor a binary_data_size.")
+    values = tensor.data
+    if len(tensor.shape) == 2 and all(type(part) is list for part in values):  # [[1], [2]] for [1, 2], as the protocol allows
+        values = [value for part in values for value in part]
+    kinds = JSON_KINDS[tensor.datatype.rstrip("0123456789")]
+    if not all(value is None or type(value) in kinds for value in values):
+        raise _wrong(tensor, f"The data are not {tensor.datatype}.")
+    return values
+
+
+def _of_binary(datatype: str, data: bytes) -> list[Any]:
+    """Values one after the other, numbers little-endian; each of BYTES has its length before it, in four bytes."""
+    if datatype != "BYTES":
+        found: list[Any] = np.frombuffer(data, _layout(datatype)).tolist()
+        return found
+    found, at = [], 0
+    while at < len(data):
+        start = at + 4
+        at = start + int.from_bytes(data[at:start], "little")
+        if at > len(data):
+            raise ValueError(datatype)
+        found.append(data[start:at].decode())
+    return found
+
+
+def _layout(datatype: str) -> str:
+    """NumPy's name of a datatype."""
+    kind = datatype.rstrip("0123456789")
+    return "?" if kind == "BOOL" else f"<{kind[0].lower()}{int(datatype[len(kind) :]) // 8}"
+
+
+def _reply(request: InferRequest, reply: dict[str, Any], contract: Contract) -> Inferred:
+    answers, offered = reply["answers"], outputs_of(contract)
+    outputs, binary = [], []
+    for wanted in request.outputs or [Wanted(name=name) for name in offered]:
+        datatype, tail = offered[wanted.name]
+        output: dict[str, Any] = {"name": wanted.name, "shape": [len(answers), *tail], "datatype": datatype}
+        values = _flat(wanted.name, [answer[wanted.name] for answer in answers])
+        if wanted.parameters.get("binary_data", request.parameters.get("binary_data_output")) is True:
+            binary.append(_to_binary(datatype, values))
+            output["parameters"] = {"binary_data_size": len(binary[-1])}
+        else:
+            output["data"] = values
+        outputs.append(output)
+    about = {"release": reply["release"], "time": reply["time"]}
+    named = {"model_name": reply["model"], "model_version": reply["version"]} | ({"id": request.id} if request.id else {})
+    head = orjson.dumps({**named, "parameters": about, "outputs": outputs})
+    return Inferred(b"".join([head, *binary]), len(head)) if binary else Inferred(head)
+
+
+def _flat(name: str, values: list[Any]) -> list[Any]:
+    """An output's values in one list."""
+    if name == "flags":
+        return [orjson.dumps(flags).decode() for flags in values]
+    return [part for value in values for part in value] if isinstance(values[0], list) else values
+
+
+def _to_binary(datatype: str, values: list[Any]) -> bytes:
+    if datatype != "BYTES":
+        return np.asarray(values, _layout(datatype)).tobytes()
+    return b"".join(len(data).to_bytes(4, "little") + data for data in (value.encode() for value in values))
+
+
+def _wrong(tensor: Tensor, message: str) -> Refused:
+    name = tensor.name[:100].encode(errors="replace").decode()
+    return Refused(HTTPStatus.BAD_REQUEST, "invalid", "A tensor of the request is wrong.", [Wrong(path=f"inputs.{name}", message=message)])
