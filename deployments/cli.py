@@ -6,6 +6,8 @@ from collections.abc import Callable
 import typer
 
 from deployments.commands import author, ledger, platform, runs
+from deployments.commands.explain import explain
+from deployments.commands.score import score_file
 from deployments.commands.why import why
 from tasks.errors import RatchetError
 
@@ -23,6 +25,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "history": ledger.show_history,
     "live": ledger.show_live,
     "why": why,
+    "explain": explain,
     "verify": ledger.verify,
     "models": ledger.models,
     "datasets": ledger.datasets,
@@ -33,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "release": runs.release,
     "rollback": runs.rollback,
     "monitor": runs.monitor,
+    "score-file": score_file,
     "pause": runs.pause,
     "resume": runs.resume,
     # the platform

@@ -189,6 +189,7 @@ class VersionRow(Row):
     parity: str = Field(description="Outcome of the parity check, in words.")
     prediction_digest: str
     artefact: str = Field(description="Store ref of the folder of model files.")
+    pipeline: str = Field("", description="Store ref of the pickled scikit-learn pipeline, to explain answers with; empty: it is in the artefact, or not kept.")
     bento: str = Field("", description="Store ref of the bento; empty when the gate refused.")
     reference: str = Field("", description="Store ref of the reference rows for drift, with the column `prediction`.")
     thresholds: dict[str, float] = Field({}, description="Drift threshold per column.")

@@ -1,5 +1,6 @@
 """The stages of one training: search, fit, gate. Each takes small values and references, and builds its frame from the snapshot."""
 
+import io
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,9 @@ from tasks.training.metrics import Array, Measure
 from tasks.training.reference import reference_rows
 from tasks.training.search import SearchResult, TrialResult, search
 from tasks.training.split import Split, split
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 Frames = Callable[[ModelSpec], pd.DataFrame]
 
@@ -60,6 +64,7 @@ class Fitted(BaseModel):
     parity: str
     prediction_digest: str
     artefact: Ref
+    pipeline: str = ""
     reference: Ref
     holdout_score: float
     python: str
@@ -149,6 +154,7 @@ def fit_stage(job: Job, found: SearchResult) -> Fitted:
         parity=exported.parity,
         prediction_digest=exported.prediction_digest,
         artefact=artefact,
+        pipeline=_kept(pipeline, job.store) if exported.format == "onnx" else "",
         reference=job.store.put(reference, ".parquet"),
         holdout_score=exported.holdout_score,
         python=platform.python_version(),
@@ -218,6 +224,18 @@ def _scorer(job: Job, artefact: Ref) -> Scorer:
     """The model of an artefact in the store. The files are gone when this returns; the opened model needs them no more."""
     with TemporaryDirectory() as temporary:
         return Scorer.load(job.store.get_tree(artefact, Path(temporary) / "artefact"))
+
+
+def _kept(pipeline: "Pipeline", store: Store) -> str:
+    """Store ref of the pickled pipeline beside an ONNX model, which `ratchet explain` replays; no server ever opens it. Empty when it cannot be pickled."""
+    import joblib
+
+    buffer = io.BytesIO()
+    try:
+        joblib.dump(pipeline, buffer)
+    except Exception:  # noqa: BLE001  # an author's own step may raise anything; the model serves without it
+        return ""
+    return str(store.put(buffer.getvalue(), ".pkl"))
 
 
 def _later(frame: pd.DataFrame, moment: datetime) -> "pd.Series[bool]":
