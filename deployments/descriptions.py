@@ -52,6 +52,14 @@ What it finds is proposed; the decision engine decides.
 - Pause and resume its schedule at the right. Run it now to judge what has closed meanwhile.
 
 Record: `ratchet history {name}`""",
+    "score": """\
+Scores a file with the version of **{name}** that is live: the numbers that its endpoint would give.
+
+- *Source* and *Target*: a CSV or Parquet file each, a path or an fsspec URL that the run can reach. *Raw*: rows of the dataset, of which
+  the features are made first.
+- Rows that the endpoint would refuse get an `error` and no score.
+
+Record: the run's page""",
     "reconcile": """\
 Looks for what was decided and never ended, and starts it again; what died is closed or undone. Safe to run at any time.
 

@@ -13,9 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from deployments.descriptions import described
+from deployments.kubernetes.jobs import job_variables
 from tasks.errors import PlatformError
 from tasks.handoff import connection
-from tasks.ledger.provenance import commit_of
+from tasks.ledger.provenance import as_text, commit_of
+from tasks.ledger.rows import Commit
 from tasks.settings import Settings
 from tasks.spec import Project
 
@@ -29,7 +31,13 @@ ANCHOR = datetime(2020, 1, 1, tzinfo=UTC)  # a fixed one: with the moment of reg
 SLUG = "regular"
 
 PER_DATASET = {"ingest": "flows.ingest.ingest", "waive": "flows.waive.waive", "replay": "flows.replay.replay"}
-PER_MODEL = {"train": "flows.train.train", "release": "flows.release.release", "rollback": "flows.release.release", "monitor": "flows.monitor.monitor"}
+PER_MODEL = {
+    "train": "flows.train.train",
+    "release": "flows.release.release",
+    "rollback": "flows.release.release",
+    "monitor": "flows.monitor.monitor",
+    "score": "flows.score.score",
+}
 RECONCILE = "flows.reconcile.reconcile"
 
 
@@ -46,6 +54,7 @@ class Deployment:
     scheduled: dict[str, Any] = field(default_factory=dict)  # parameters of its scheduled runs that differ from those above
     every_seconds: int = 0
     offset_seconds: float = 0.0
+    job: dict[str, Any] = field(default_factory=dict)  # Kubernetes: what its Job differs in from the work pool's template
 
     @property
     def full_name(self) -> str:
@@ -55,26 +64,32 @@ class Deployment:
 
 def wanted(project: Project, settings: Settings) -> Iterator[Deployment]:
     """Every deployment of a project. A broken spec raises by name: nothing is skipped."""
+    always = (OURS, *_image_tag(settings))
     for dataset in project.datasets():
         project.dataset(dataset)
         for flow, entrypoint in PER_DATASET.items():
-            yield Deployment(flow, dataset, entrypoint, {"dataset": dataset}, (OURS, f"stage:{flow}", f"dataset:{dataset}"))
+            yield Deployment(
+                flow, dataset, entrypoint, {"dataset": dataset}, (*always, f"stage:{flow}", f"dataset:{dataset}"), job=job_variables(flow, settings)
+            )
     models = project.models()
     for number, model in enumerate(models):
         spec = project.model(model)
+        code = f"code:{project.code_digest(model)[:12]}"  # of the folders as they were registered; a version's row has the digest it was made from
         for flow, entrypoint in PER_MODEL.items():
             yield Deployment(
                 flow,
                 model,
                 entrypoint,
                 {"model": model} | ({"version": "previous"} if flow == "rollback" else {}) | ({"trigger": "on_demand"} if flow == "train" else {}),
-                (OURS, f"stage:{flow}", f"model:{model}", f"dataset:{spec.dataset}"),
+                (*always, f"stage:{flow}", f"model:{model}", f"dataset:{spec.dataset}", code),
                 cron=spec.schedule if flow == "train" else "",
                 scheduled={"trigger": "schedule"} if flow == "train" else {},
                 every_seconds=settings.monitor_seconds if flow == "monitor" else 0,
                 offset_seconds=settings.monitor_seconds * number / len(models) if flow == "monitor" else 0.0,  # not all at the same moment
+                job=job_variables(flow, settings, spec),
             )
-    yield Deployment("reconcile", "all", RECONCILE, {}, (OURS, "stage:reconcile"), every_seconds=settings.reconcile_seconds)
+    every = settings.reconcile_seconds
+    yield Deployment("reconcile", "all", RECONCILE, {}, (*always, "stage:reconcile"), every_seconds=every, job=job_variables("reconcile", settings))
 
 
 def register(settings: Settings) -> list[str]:
@@ -91,7 +106,7 @@ def register(settings: Settings) -> list[str]:
         names = {id_: name for name, id_ in flows.items()} | {flow.id: flow.name for flow in client.read_flows()}
         there = {f"{names[found.flow_id]}/{found.name}": found for found in _all(client) if OURS in found.tags}
         for deployment in deployments:
-            facts = _facts(deployment, settings, commit.sha[:12] if commit else "")
+            facts = _facts(deployment, settings, commit)
             _apply(client, deployment, flows[deployment.flow], facts, there.pop(deployment.full_name, None))
         for gone in there.values():
             client.delete_deployment(gone.id)
@@ -120,7 +135,8 @@ def _apply(client: "SyncPrefectClient", deployment: Deployment, flow_id: Any, fa
         raise PlatformError(f"Prefect refuses deployment {deployment.full_name!r}: {err.response.text}", "Mend its spec or its flow.") from err
 
 
-def _facts(deployment: Deployment, settings: Settings, version: str) -> dict[str, Any]:
+def _facts(deployment: Deployment, settings: Settings, commit: Commit | None) -> dict[str, Any]:
+    told = {"RATCHET_COMMIT": as_text(commit)} if commit and deployment.job else {}
     return {
         "entrypoint": deployment.entrypoint,
         "parameters": deployment.parameters,
@@ -128,8 +144,9 @@ def _facts(deployment: Deployment, settings: Settings, version: str) -> dict[str
         "enforce_parameter_schema": True,
         "tags": list(deployment.tags),
         "description": described(deployment.flow, deployment.name, settings.ui_url),
-        "version": version,
+        "version": commit.sha[:12] if commit else "",
         "work_pool_name": settings.work_pool,
+        "job_variables": deployment.job | {"env": deployment.job["env"] | told} if deployment.job else {},
         "pull_steps": [],  # none: with a module entrypoint the code is where it is installed, on one machine and in an image
     }
 
@@ -144,6 +161,11 @@ def form(deployment: Deployment) -> dict[str, Any]:
         if name in deployment.parameters:
             schema["properties"][name] |= {"enum": [deployment.parameters[name]], "default": deployment.parameters[name]}
     return schema
+
+
+def _image_tag(settings: Settings) -> tuple[str, ...]:
+    """The image that runs started from now on have; its tag, or the beginning of its digest."""
+    return (f"image:{settings.flow_image.rpartition(':')[2][:12]}",) if settings.target == "kubernetes" else ()
 
 
 def _schedule(deployment: Deployment) -> "SCHEDULE_TYPES | None":

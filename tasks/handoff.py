@@ -121,7 +121,7 @@ def tag(*texts: str) -> None:
         return
     with connection() as client:
         tags = client.read_flow_run(UUID(run_id)).tags
-        client.update_flow_run(UUID(run_id), tags=[*tags, *texts])
+        client.update_flow_run(UUID(run_id), tags=list(dict.fromkeys([*tags, *texts])))
 
 
 def wait(run_id: str, timeout_seconds: float | None = None) -> RunOutcome:
@@ -141,10 +141,12 @@ def wait(run_id: str, timeout_seconds: float | None = None) -> RunOutcome:
 
 
 def link(run_id: str) -> str:
-    """Address of a run in the UI."""
+    """Address of a run in the UI, as people reach it: a pod's own Prefect address is of use to nobody outside the cluster."""
     from prefect.settings import PREFECT_UI_URL
 
-    return f"{PREFECT_UI_URL.value() or Settings().ui_url}/runs/flow-run/{run_id}"
+    settings = Settings()
+    ui = settings.ui_url if settings.public_url else PREFECT_UI_URL.value() or settings.ui_url
+    return f"{ui}/runs/flow-run/{run_id}"
 
 
 def patiently(call: Callable[[], T], seconds: float = OUTAGE_SECONDS) -> T:
@@ -170,25 +172,32 @@ def connection() -> Iterator["SyncPrefectClient"]:
     Inside a flow run it bears with a server that is away for a while: the run has work to lose. Elsewhere it fails at once.
 
     Raises:
-        PlatformError: the API is not reachable. ApiBusyError: it answers with a server error.
+        PlatformError: the API is not reachable, or refuses our key. ApiBusyError: it answers with a server error.
     """
     import httpx
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.exceptions import PrefectHTTPStatusError
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
 
-    api = PREFECT_API_URL.value() or Settings().api_url
-    auth = PREFECT_API_AUTH_STRING.value()
+    settings = Settings()
+    api = PREFECT_API_URL.value() or settings.api_url
+    auth: str | None = PREFECT_API_AUTH_STRING.value()
     try:
-        with SyncPrefectClient(api, auth_string=auth.get_secret_value() if auth else None) as client:
+        with SyncPrefectClient(api, auth_string=auth) as client:
             _greet(client, time.monotonic() + (OUTAGE_SECONDS if _current_run() else 0))
             yield client
     except PrefectHTTPStatusError as err:
+        if err.response.status_code == HTTPStatus.UNAUTHORIZED:
+            found = "a wrong PREFECT_API_AUTH_STRING" if auth else "no PREFECT_API_AUTH_STRING"
+            raise PlatformError(
+                f"The Prefect API at {api} asks for a key and was given {found} (HTTP 401)", "Set it to the server's, as user:password."
+            ) from err
         if err.response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             raise
         raise ApiBusyError(api, err.response.status_code) from err
     except httpx.TransportError as err:
-        raise PlatformError(f"The Prefect API at {api} does not answer ({err or type(err).__name__})", "Start the platform with `ratchet up`.") from err
+        remedy = "Start the platform with `ratchet up`." if settings.target == "local" else "Set RATCHET_PUBLIC_URL to where it answers, or see its pod."
+        raise PlatformError(f"The Prefect API at {api} does not answer ({err or type(err).__name__})", remedy) from err
 
 
 def deployment_names(client: "SyncPrefectClient") -> list[str]:

@@ -91,6 +91,10 @@ def release(model: str, version: str = "", decision: str = "", approver: str = "
 @flow
 def monitor(model: str) -> None: ...
 """,
+    "score": """
+@flow
+def score(model: str, source: str, target: str, raw: bool = False) -> None: ...
+""",
     "reconcile": """
 @flow
 def reconcile() -> None: ...

@@ -31,11 +31,20 @@ def settings() -> Settings:
     except ValidationError as err:
         wrong = "; ".join(f"RATCHET_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in err.errors())
         raise PlatformError(f"The environment is wrong: {wrong}", "Correct or unset it.") from err
+    for name, value in _prefect_facts(found).items():
+        os.environ.setdefault(name, value)  # in a pod they are set already
+    return found
+
+
+def _prefect_facts(found: Settings) -> dict[str, str]:
+    """Where Prefect is. On a cluster that is told or unknown: an address of this machine would be somebody else's server."""
     from deployments.local.programs import prefect_facts
 
-    for name, value in prefect_facts(found).items():
-        os.environ.setdefault(name, value)  # on a cluster they are set already
-    return found
+    if found.target == "local":
+        return prefect_facts(found)
+    found.root.mkdir(parents=True, exist_ok=True)  # Prefect makes its home, not the folder around it
+    addresses = {"PREFECT_API_URL": found.api_url, "PREFECT_UI_URL": found.ui_url} if found.public_url else {}
+    return {"PREFECT_HOME": str(found.root / "prefect"), "PREFECT_CLI_COLORS": "false", "PREFECT_LOGGING_COLORS": "false"} | addresses
 
 
 def history(found: Settings) -> "list[Entry]":
@@ -44,6 +53,7 @@ def history(found: Settings) -> "list[Entry]":
     Raises:
         LedgerError: it cannot be read.
     """
+    from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
     from tasks.ledger.chain import Ledger
@@ -53,11 +63,13 @@ def history(found: Settings) -> "list[Entry]":
     try:
         return Ledger.of(found).read()
     except (SQLAlchemyError, ValidationError) as err:
-        raise LedgerError(f"The ledger {found.ledger} cannot be read: {str(err).splitlines()[0]}. `ratchet verify` names the row") from err
+        raise LedgerError(
+            f"The ledger {make_url(found.ledger).render_as_string(hide_password=True)} cannot be read: {str(err).splitlines()[0]}. `ratchet verify` names the row"
+        ) from err
 
 
 def ledger_exists(found: Settings) -> bool:
-    """False when this installation has no ledger file yet."""
+    """False when this installation has no ledger file yet; one on a server is there, or says itself that it is not."""
     return not found.ledger.startswith("sqlite:///") or Path(found.ledger.removeprefix("sqlite:///")).exists()
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from tasks.errors import PlatformError, UnknownNameError
@@ -19,20 +19,34 @@ LOOKS, LOOK_SECONDS = 10, 0.3
 
 def ensure_pool(name: str, command: str, folder: Path) -> None:
     """Create or update the process pool so that each run is started by `command` in `folder`."""
-    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-    from prefect.exceptions import ObjectNotFound
     from prefect.workers.process import ProcessWorker
 
     template = ProcessWorker.get_default_base_job_template()
     variables = template["variables"]["properties"]
     variables["command"]["default"], variables["working_dir"]["default"] = command, str(folder)
+    put_pool(name, "process", template)
+
+
+def put_pool(name: str, kind: str, template: dict[str, Any]) -> None:
+    """Create or update a work pool.
+
+    Raises:
+        PlatformError: there is one of that name for another kind of worker.
+    """
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectNotFound
+
     with connection() as client:
         try:
-            client.read_work_pool(name)
+            found = client.read_work_pool(name)
         except ObjectNotFound:
-            client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
-        else:
-            client.update_work_pool(name, WorkPoolUpdate(base_job_template=template, is_paused=False))
+            client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template))
+            return
+        if found.type != kind:
+            raise PlatformError(
+                f"The work pool {name!r} is of type {found.type!r}, not {kind!r}", "Set RATCHET_WORK_POOL to another name, or delete it in the UI."
+            )
+        client.update_work_pool(name, WorkPoolUpdate(base_job_template=template, is_paused=False))
 
 
 def in_flight(client: "SyncPrefectClient") -> "list[FlowRun]":

@@ -47,6 +47,13 @@ def grant(ledger: Ledger, spec: ModelSpec, decision: str, after: int, now: datet
     return row
 
 
+def holds(history: History, model: str, decision: str, attempt: int) -> bool:
+    """True while the attempt may still give the decision its version."""
+    held = attempts(history, decision)
+    still = any(d.decision == decision for d in open_decisions(history, model)) and version_of(history, decision) is None
+    return still and bool(held) and held[-1].attempt == attempt
+
+
 def register(ledger: Ledger, version: VersionRow) -> None:
     """Append the one version of a decision; a refused one closes its decision in the same breath.
 
@@ -79,9 +86,7 @@ def give_up(ledger: Ledger, model: str, decision: str, attempt: int, reason: str
     row = ClosedRow(model=model, decision=decision, outcome="failed", reason=reason, run=run)
 
     def decide(history: History) -> list[ClosedRow]:
-        held = attempts(history, decision)
-        still = any(d.decision == decision for d in open_decisions(history, model)) and version_of(history, decision) is None
-        return [row] if still and held and held[-1].attempt == attempt else []
+        return [row] if holds(history, model, decision, attempt) else []
 
     return bool(ledger.transact(decide))
 

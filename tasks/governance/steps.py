@@ -15,9 +15,12 @@ from tasks.governance.decision import propose, record
 from tasks.governance.proposals import changes
 from tasks.governance.status_page import status_markdown
 from tasks.installation import Installation
-from tasks.ledger.questions import attempts, newest_time, open_decisions
+from tasks.ledger.chain import History
+from tasks.ledger.questions import newest_time, open_decisions, retrain_decisions
 from tasks.ledger.rows import AnyRow, ProposalRow, Trigger, VersionRow
 from tasks.order import Drill, Order, TrainingSettings
+from tasks.settings import Settings
+from tasks.spec import ModelSpec
 
 
 def model_names() -> list[str]:
@@ -32,31 +35,49 @@ def models_of(dataset: str) -> list[str]:
 
 @task(cache_policy=NO_CACHE)
 def take_order(model: str, trigger: Trigger, decision: str, attempt: int, settings: TrainingSettings, drill: Drill) -> Order:
-    """The attempt this run holds. A run that a person or a schedule started proposes first, like everybody else."""
+    """The attempt this run holds. A run that a person or a schedule started proposes first, like everybody else.
+
+    Started a second time under the same id, it takes up what it proposed the first time.
+    """
     here = Installation.of()
-    spec, run = here.project.model(model), runtime.flow_run.id or ""
+    spec, history, run = here.project.model(model), here.ledger.read(), runtime.flow_run.id or ""
     if decision:
-        held = attempts(here.ledger.read(), decision)
-        if not held or held[-1].attempt != attempt or not any(d.decision == decision for d in open_decisions(here.ledger.read(), model)):
+        if not pursuit.holds(history, model, decision, attempt):
             raise AppendRefusedError(f"Attempt {attempt} at {decision}", "the decision has ended, or another attempt holds it")
         return Order(model=model, decision=decision, attempt=attempt, settings=settings, drill=drill, run=run)
-    proposal = ProposalRow(
-        model=model,
+    own = [decided for decided in retrain_decisions(history, model) if run and decided.run == run]
+    decided = own[-1] if own else propose(here.ledger, spec, _proposal(spec, history, trigger, settings, drill, run))
+    if decided.action == "ignore":
+        return Order(model=model, run=run, refused=decided.reason)
+    order = Order(model=model, decision=decided.decision, attempt=1, settings=settings, drill=drill, run=run)
+    if own and pursuit.holds(history, model, decided.decision, 1):
+        return order
+    # Before the grant, so that nobody finds an attempt without a run and starts it a second time.
+    handoff.tag(f"decision:{decided.decision}", f"key:{decided.decision}:1")
+    try:
+        pursuit.grant(here.ledger, spec, decided.decision, 0, pursuit.now_utc(), _lease_seconds(here.settings, spec))
+    except AppendRefusedError as err:  # whoever looks for open decisions was quicker, and started a run for it
+        return Order(model=model, run=run, refused=str(err))
+    return order
+
+
+def _proposal(spec: ModelSpec, history: History, trigger: Trigger, settings: TrainingSettings, drill: Drill, run: str) -> ProposalRow:
+    return ProposalRow(
+        model=spec.name,
         trigger="new_settings" if trigger == "on_demand" and settings.differs() else trigger,
         actor=settings.approver or "ratchet",
         run=run,
-        event_time=newest_time(here.ledger.read(), spec.dataset) if trigger == "schedule" else None,  # a person stands outside the data's clock
+        event_time=newest_time(history, spec.dataset) if trigger == "schedule" else None,  # a person stands outside the data's clock
         reason=settings.reason or f"{trigger.replace('_', ' ')} training",
         settings=settings.changed(),
         drill=drill,
     )
-    decided = propose(here.ledger, spec, proposal)
-    if decided.action == "ignore":
-        return Order(model=model, run=run, refused=decided.reason)
-    # Before the grant, so that nobody finds an attempt without a run and starts it a second time.
-    handoff.tag(f"decision:{decided.decision}", f"key:{decided.decision}:1")
-    granted = pursuit.grant(here.ledger, spec, decided.decision, 0, pursuit.now_utc(), here.settings.lease_seconds)
-    return Order(model=model, decision=decided.decision, attempt=granted.attempt, settings=settings, drill=drill, run=run)
+
+
+def _lease_seconds(settings: Settings, spec: ModelSpec) -> float:
+    """On a cluster at least as long as a training's pod may wait and run: until then it is no use to start a second one beside it."""
+    longest = settings.pending_seconds + spec.training.deadline_seconds if settings.target == "kubernetes" else 0.0
+    return max(settings.lease_seconds, longest)
 
 
 @task(cache_policy=NO_CACHE)
@@ -103,9 +124,10 @@ def hand_over(model: str) -> list[str]:
     """Start the run that each open decision of a model needs next; returns the started runs' ids."""
     here = Installation.of()
     spec, settings, started = here.project.model(model), here.settings, []
+    lease = _lease_seconds(settings, spec)
     for decision in open_decisions(here.ledger.read(), model):
         try:
-            found = pursuit.pursue(here.ledger, spec, decision, pursuit.now_utc(), settings.lease_seconds, settings.max_attempts, handoff.state_of_key)
+            found = pursuit.pursue(here.ledger, spec, decision, pursuit.now_utc(), lease, settings.max_attempts, handoff.state_of_key)
         except AppendRefusedError as err:  # another run pursues it in this very moment
             get_run_logger().info("left to another run: %s", err)
             continue

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from tasks.ledger.rows import Commit
 
+CHANGED = "-dirty"  # git's own word for a revision with changes that are not committed
+
 
 @lru_cache
 def commit_of(project: Path) -> Commit | None:
-    """The revision of a checkout, or None outside one. An image says it in `RATCHET_COMMIT` (sha|time|author)."""
+    """The revision of a checkout, or None outside one. An image or a Job says it in `RATCHET_COMMIT` (sha|time|author)."""
     if told := os.environ.get("RATCHET_COMMIT"):
         sha, time, author = told.split("|", 2)
-        return Commit(sha=sha, time=time, author=author, clean=True)
+        return Commit(sha=sha.removesuffix(CHANGED), time=time, author=author, clean=not sha.endswith(CHANGED))
     try:
         head = _git(project, "log", "-1", "--format=%H|%cI|%an")
         dirty = _git(project, "status", "--porcelain", "--untracked-files=no")
@@ -22,6 +24,11 @@ def commit_of(project: Path) -> Commit | None:
         return None
     sha, time, author = head.split("|", 2)
     return Commit(sha=sha, time=time, author=author, clean=not dirty)
+
+
+def as_text(commit: Commit) -> str:
+    """A revision as `RATCHET_COMMIT` names it."""
+    return f"{commit.sha}{'' if commit.clean else CHANGED}|{commit.time}|{commit.author}"
 
 
 @lru_cache

@@ -131,6 +131,15 @@ def test_why_explains_an_answered_row_from_the_log_back_to_the_proposal(shell: S
     assert found["decision"]["decision"] == "late-1"
 
 
+def test_why_finds_an_answered_row_in_a_shipped_log(shell: Shell, ledger: Ledger, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place.home / "log").rename(place.home / "shipped")
+    monkeypatch.setenv("RATCHET_LOG_URL", f"file://{place.home}/shipped")
+
+    assert "distance=9.0" in shell("why", "0199-a")
+    assert "proposed (drift)" in shell("why", "late-1")
+    assert "no answered row" in (shell("why", "0199-x"), shell.err)[1]
+
+
 @pytest.mark.parametrize("name", ["late-1", "late-r1", "20130501-aaaaaaaa"])
 def test_why_explains_a_decision_a_release_and_a_version(shell: Shell, ledger: Ledger, name: str) -> None:
     assert "proposed (drift)" in shell("why", name)

@@ -66,7 +66,7 @@ class Machine:
     def runs(self, state: str) -> list[str]:
         """Ids of the runs that Prefect's database holds in a state, read without a server."""
         with sqlite3.connect(f"file:{self.place.home / 'prefect' / 'prefect.db'}?mode=ro", uri=True) as database:
-            return [str(UUID(id)) for (id,) in database.execute("SELECT id FROM flow_run WHERE state_type = ?", (state,))]
+            return [str(UUID(found)) for (found,) in database.execute("SELECT id FROM flow_run WHERE state_type = ?", (state,))]
 
     def start_replay(self) -> str:
         """Start a run that would take a minute, and return its id once it runs; a schedule's run may be going beside it."""

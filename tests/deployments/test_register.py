@@ -13,6 +13,7 @@ from prefect.testing.utilities import prefect_test_harness
 from standins import MODEL
 
 from deployments.descriptions import described
+from deployments.kubernetes.job_template import job_template
 from deployments.local.runs import switch_schedules
 from deployments.register import Deployment, form, register, wanted
 from tasks import handoff
@@ -60,6 +61,29 @@ def test_the_graph_is_the_one_that_was_reviewed(settings: Settings) -> None:
     ]
 
     assert found == json.loads(SNAPSHOT.read_text())
+
+
+def test_on_kubernetes_the_same_graph_says_what_each_job_needs(settings: Settings) -> None:
+    on_cluster = settings.model_copy(update={"target": "kubernetes", "flow_image": "local/flow:abc", "serving_image": "local/serving:def"})
+    here, there = graph(settings), {d.full_name: d for d in graph(on_cluster)}
+
+    assert [d.full_name for d in here] == list(there)
+    assert all(d.job == {} for d in here)
+    assert all(d.job["image"] == "local/flow:abc" and "image:abc" in d.tags for d in there.values())
+    rewrite(settings.project / "bentos/late/model.toml", MODEL + '[training]\nmemory = "3Gi"\n')
+    assert {d.full_name: d for d in graph(on_cluster)}["train/late"].job["memory_limit"] == "3Gi"
+
+
+def test_the_tag_of_a_models_deployments_moves_with_its_folders(settings: Settings) -> None:
+    def code(model: str) -> set[str]:
+        return {tag for d in graph(settings) if f"model:{model}" in d.tags for tag in d.tags if tag.startswith("code:")}
+
+    late, air = code("late"), code("air")
+    rewrite(settings.project / "bentos/late/model.toml", MODEL + "# another word\n")
+
+    assert len(late) == len(air) == 1
+    assert code("late") not in (late, air)
+    assert code("air") == air
 
 
 def test_a_broken_folder_stops_the_registration_by_name(settings: Settings) -> None:
@@ -149,6 +173,21 @@ def test_switching_schedules_of_an_unknown_name_says_so(client: SyncPrefectClien
 
     with pytest.raises(UnknownNameError, match=r"monitor/lat'.*Did you mean 'monitor/late'"):
         switch_schedules("monitor/lat", active=False)
+
+
+def test_a_cluster_is_told_image_account_and_revision_of_each_job(client: SyncPrefectClient, settings: Settings) -> None:
+    pool = "kubernetes"
+    client.create_work_pool(WorkPoolCreate(name=pool, type="kubernetes", base_job_template=job_template(settings)))
+    told = {"target": "kubernetes", "work_pool": pool, "flow_image": "local/flow:abc", "serving_image": "local/serving:def", "project": HERE}
+    register(settings.model_copy(update=told))
+
+    found = client.read_deployment_by_name("release/flights_late")
+    assert found.work_pool_name == pool
+    assert found.job_variables["image"] == "local/flow:abc"
+    assert found.job_variables["service_account_name"] == "releaser"
+    assert found.job_variables["env"]["RATCHET_SERVING_IMAGE"] == "local/serving:def"
+    assert found.version
+    assert found.job_variables["env"]["RATCHET_COMMIT"].startswith(found.version)
 
 
 def facts(client: SyncPrefectClient) -> dict[str, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Handing over, against a real Prefect server. Runs are not executed here: their states are set through the API."""
 
+from base64 import b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -8,12 +9,19 @@ from uuid import UUID
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_UI_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_UI_URL,
+    temporary_settings,
+)
 from prefect.states import Completed, Failed, Running
 from prefect.testing.utilities import prefect_test_harness
 from prefect.utilities.callables import parameter_schema
 
-from tasks import handoff
+from tasks import artifact, handoff
 from tasks.errors import ApiBusyError, PlatformError, UnknownNameError
 
 NAME = "train/late"
@@ -139,6 +147,50 @@ def test_an_api_that_does_not_answer_is_a_clear_error() -> None:
         handoff.start(NAME, {})
 
 
+def test_on_a_cluster_the_remedy_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATCHET_TARGET", "kubernetes")
+
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), pytest.raises(PlatformError, match="Set RATCHET_PUBLIC_URL"):
+        handoff.start("train/late", {})
+
+
+def test_a_link_goes_where_people_reach_the_ui(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATCHET_PUBLIC_URL", "https://prefect.example")
+
+    with temporary_settings({PREFECT_UI_URL: "http://prefect.ratchet.svc:4200"}):
+        assert handoff.link("r1") == "https://prefect.example/v2/runs/flow-run/r1"
+
+
+class Locked(BaseHTTPRequestHandler):
+    """A server that asks for a key and takes only one."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.headers["authorization"] == f"Basic {b64encode(b'ratchet:key').decode()}" else 401)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+def test_a_missing_and_a_wrong_key_are_told_and_the_right_one_opens() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Locked)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{server.server_address[1]}/api"}):
+            with pytest.raises(PlatformError, match="was given no PREFECT_API_AUTH_STRING"), handoff.connection():
+                pass
+            with temporary_settings({PREFECT_API_AUTH_STRING: "ratchet:guess"}):
+                with pytest.raises(PlatformError, match=r"a wrong PREFECT_API_AUTH_STRING \(HTTP 401\)") as caught, handoff.connection():
+                    pass
+                assert "guess" not in str(caught.value)
+            with temporary_settings({PREFECT_API_AUTH_STRING: "ratchet:key"}), handoff.connection() as client:
+                assert client.hello().is_success
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 class Busy(BaseHTTPRequestHandler):
     """A server whose database is locked."""
 
@@ -179,3 +231,12 @@ def test_an_answer_after_a_busy_spell_is_the_answer() -> None:
         return answer
 
     assert handoff.patiently(ask) == "done"
+
+
+def test_the_newest_page_under_a_key_is_the_one_that_was_published_last(client: SyncPrefectClient) -> None:
+    assert artifact.newest("status") == ""
+
+    for text in ("head `a`", "head `b`"):
+        flow(artifact.publish, name="publish")("status", text, "")
+
+    assert artifact.newest("status") == "head `b`"

@@ -4,7 +4,7 @@ import pytest
 from factories import batch, day, version
 from standins import Place
 
-from deployments.local.bootstrap import Told, until_live
+from deployments.first_turn import Told, until_live
 from tasks.installation import Installation
 from tasks.ledger.rows import ClosedRow, DecisionRow, ReleaseRow
 from tasks.settings import Settings
