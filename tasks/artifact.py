@@ -18,5 +18,5 @@ def newest(key: str) -> str:
     """Markdown of the newest page with this key; empty when there is none."""
     from prefect.artifacts import Artifact
 
-    found = Artifact.get(key)
-    return str(found.data) if isinstance(found, Artifact) else ""
+    found = Artifact.get(key)  # not an `Artifact` itself, whatever its signature says
+    return str(getattr(found, "data", ""))
