@@ -4,13 +4,17 @@ UV := .venv/bin/uv
 STAMP := .venv/.installed
 SOURCES := bentos deployments expectations flows tasks
 
-.PHONY: help install run demo test test-slow bench lint clean
+CLUSTER ?= ../shared/cluster
+
+.PHONY: help install run demo demo-kubernetes test test-slow test-kubernetes bench lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        everything on this machine: Prefect UI on :4200, endpoints from :3000 on; Ctrl-C stops it"
 	@echo "make demo       the whole loop from an empty state, bounded; ends with a table and .ratchet/demo.json"
 	@echo "make test       lint and tests        make test-slow  the long drills"
+	@echo "make demo-kubernetes  the loop on a cluster: the one in $(CLUSTER), else that of KUBECONFIG"
+	@echo "make test-kubernetes  that demo, then drills on what it leaves running"
 	@echo "make bench      timings against named peers, printed as ratios"
 	@echo "make install    only set up .venv     make clean      remove .venv and caches (not .ratchet)"
 
@@ -34,6 +38,9 @@ run: $(STAMP)
 demo: $(STAMP)
 	@exec .venv/bin/ratchet demo
 
+demo-kubernetes: $(STAMP)
+	@exec env RATCHET_CLUSTER=$(CLUSTER) .venv/bin/python -m deployments.demo.kubernetes
+
 lint: $(STAMP)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -42,10 +49,13 @@ lint: $(STAMP)
 	.venv/bin/interrogate --quiet $(SOURCES)
 
 test: lint
-	OMP_NUM_THREADS=1 .venv/bin/pytest -m "not slow"
+	OMP_NUM_THREADS=1 .venv/bin/pytest -m "not slow and not cluster"
 
 test-slow: $(STAMP)
 	OMP_NUM_THREADS=1 .venv/bin/pytest -m slow --ignore tests/bench
+
+test-kubernetes: $(STAMP)
+	OMP_NUM_THREADS=1 RATCHET_CLUSTER=$(CLUSTER) .venv/bin/pytest -m cluster
 
 bench: $(STAMP)
 	OMP_NUM_THREADS=1 .venv/bin/pytest -m slow -s tests/bench

@@ -1,0 +1,27 @@
+"""One cluster for the session: `make demo-kubernetes` on it from an empty state, whose platform the drills then use."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from cluster_up import Cluster
+from platform_up import ROOT
+
+DEMO_SECONDS = 2400
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    from deployments.kubernetes.cluster import environment
+
+    done = subprocess.run([sys.executable, "-m", "deployments.demo.kubernetes"], cwd=ROOT, env=os.environ, timeout=DEMO_SECONDS, check=False)
+    assert done.returncode in (0, 1), "the demo did not come to its end; its output says why"
+    told = environment()
+    before = dict(os.environ)
+    os.environ |= told
+    yield Cluster(dict(os.environ), json.loads((ROOT / ".ratchet" / "demo.json").read_text()))
+    os.environ.clear()
+    os.environ |= before

@@ -1,0 +1,174 @@
+"""Things break on the cluster, one after the other. Each drill ends in a declared state with the cause named, and no caller loses an answer."""
+
+import json
+import threading
+import time
+from collections import Counter
+
+import orjson
+import pytest
+from cluster_up import Cluster, patiently, until
+from tasks.monitoring.segments import local_copy
+
+from deployments.demo.kubernetes import address, start
+from deployments.demo.load import Load
+from deployments.demo.play import key, sample
+from tasks import handoff
+from tasks.ledger.questions import attempts, live, open_decisions, retrain_decisions, rows
+from tasks.ledger.rows import ClosedRow, DecisionRow, ReleaseRow, VersionRow
+from tasks.replay.traffic import send_rows
+
+MODEL = "flights_late"
+SERVING = f"ratchet/model={MODEL}"
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+
+
+def load(cluster: Cluster) -> Load:
+    return Load(address(cluster.here), orjson.dumps(sample(cluster.here, "2013-04")), key(cluster.here), rate=300)
+
+
+def available(cluster: Cluster) -> int:
+    found = json.loads(cluster.kubectl("get", "deployment", "-n", "ratchet-serving", "-l", SERVING, "-o", "json").stdout)["items"]
+    return int(found[0]["status"].get("availableReplicas", 0))
+
+
+def train(cluster: Cluster) -> tuple[str, DecisionRow]:
+    """Start a training as a person would; its run, and the decision it led to."""
+    before = len(retrain_decisions(cluster.history(), MODEL))
+    run = handoff.start(f"train/{MODEL}", {"model": MODEL, "settings": {"trials": 12, "reason": "a drill", "approver": "operator"}})
+    until(lambda: len(retrain_decisions(cluster.history(), MODEL)) > before, 240, "the training to be decided on")
+    return run, retrain_decisions(cluster.history(), MODEL)[-1]
+
+
+def settled(cluster: Cluster, decision: DecisionRow, seconds: float = 600) -> ClosedRow:
+    """Wait until the decision has ended; there is never more than one version for it."""
+    until(lambda: not open_decisions(cluster.history(), MODEL), seconds, f"{decision.decision} to end")
+    history = cluster.history()
+    assert len(rows(history, VersionRow, decision=decision.decision)) <= 1
+    (closed,) = rows(history, ClosedRow, decision=decision.decision)
+    return closed
+
+
+def pod_of(cluster: Cluster, run: str) -> str:
+    """The pod of a flow run, once it runs."""
+
+    def names() -> list[str]:
+        found = cluster.pods(f"prefect.io/flow-run-id={run}")
+        return [pod["metadata"]["name"] for pod in found if pod["status"]["phase"] == "Running"]
+
+    until(lambda: bool(names()), 240, f"the pod of run {run}")
+    return names()[0]
+
+
+def test_the_demo_closes_the_loop_and_loses_no_request(cluster: Cluster) -> None:
+    assert cluster.demo["closed"], cluster.demo["claims"]
+    assert cluster.demo["load"]["requests"] >= 50_000
+    assert cluster.demo["failed_requests"] == 0, cluster.demo["load"]
+
+
+def test_serving_pods_deleted_one_by_one_lose_no_request(cluster: Cluster) -> None:
+    with load(cluster) as callers:
+        for pod in cluster.pods(SERVING, "ratchet-serving"):
+            cluster.kubectl("delete", "pod", "-n", "ratchet-serving", pod["metadata"]["name"], "--wait=false")
+            time.sleep(3)
+            until(lambda: available(cluster) >= 2, 120, "two pods to be available again")
+        callers.until_sent(5_000)
+
+    assert callers.failures == Counter()
+
+
+def test_what_was_answered_is_in_the_store_exactly_once_though_its_pods_are_gone(cluster: Cluster) -> None:
+    row = orjson.dumps(sample(cluster.here, "2013-04")["rows"][0])
+    pods = [pod["metadata"]["name"] for pod in cluster.pods(SERVING, "ratchet-serving")]
+
+    def delete() -> None:
+        for pod in pods:
+            time.sleep(2)
+            cluster.kubectl("delete", "pod", "-n", "ratchet-serving", pod, "--wait=false")
+            until(lambda: available(cluster) >= 2, 120, "two pods to be available again")
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
+    host, port = address(cluster.here).removeprefix("http://").split(":")
+    sent = send_rows(f"http://{host}:{port}", [row] * 6_000, key=cluster.here.settings.predict_key.get_secret_value())
+    deleting.join()
+
+    assert sent.failed == 0, sent.problem
+    until(lambda: all(name not in cluster.kubectl("get", "pods", "-n", "ratchet-serving", "-o", "name").stdout for name in pods), 180, "the old pods to end")
+    time.sleep(5)  # the new pods' sidecars ship every second
+    wanted, found = set(sent.ids), Counter()
+    for path in (local_copy(cluster.here.settings, MODEL) / "predictions").glob("*.jsonl"):
+        found.update(name for line in path.read_bytes().splitlines() if (name := orjson.loads(line)["id"]) in wanted)
+    assert (len(wanted), set(found) == wanted, set(found.values())) == (6_000, True, {1})
+
+
+def test_a_worker_that_is_killed_in_mid_training_costs_nothing(cluster: Cluster) -> None:
+    run, decision = train(cluster)
+    pod_of(cluster, run)
+    cluster.kubectl("delete", "pod", "-n", "ratchet", "-l", "app.kubernetes.io/name=worker", "--force", "--grace-period=0")
+
+    closed = settled(cluster, decision)
+
+    assert closed.outcome in {"promoted", "refused"}, closed.reason
+    assert len(attempts(cluster.history(), decision.decision)) == 1
+
+
+@pytest.mark.parametrize("how", [("--force", "--grace-period=0"), ()], ids=["killed", "evicted"])
+def test_a_training_whose_pod_goes_is_tried_again_and_gives_one_version(cluster: Cluster, how: tuple[str, ...]) -> None:
+    run, decision = train(cluster)
+    time.sleep(2)
+    cluster.kubectl("delete", "pod", "-n", "ratchet", pod_of(cluster, run), "--wait=false", *how)
+
+    closed = settled(cluster, decision)
+
+    assert closed.outcome in {"promoted", "refused"}, closed.reason
+    assert len(rows(cluster.history(), VersionRow, decision=decision.decision)) == 1
+
+
+def test_an_image_that_does_not_exist_is_named_and_undone(cluster: Cluster) -> None:
+    before = live(cluster.history(), MODEL)
+    assert before is not None
+    row = release_with(cluster, "local/no-such-image:1", before.version)
+
+    assert row.step == "undone"
+    assert "local/no-such-image:1" in row.reason
+    assert "image" in row.reason
+    after = live(cluster.history(), MODEL)
+    assert after is not None
+    assert after.release == before.release
+
+
+def release_with(cluster: Cluster, image: str, version: str) -> ReleaseRow:
+    seen = len(cluster.history())
+    run = start(f"release/{MODEL}", {"model": MODEL, "version": version, "approver": "operator", "reason": "a drill"}, image)
+    assert handoff.wait(run, 600).state_type == "FAILED"
+    return [row for row in rows(cluster.history()[seen:], ReleaseRow, model=MODEL) if row.step != "started"][-1]
+
+
+@pytest.mark.parametrize("how", [("--force", "--grace-period=0"), ()], ids=["killed", "restarted"])
+def test_a_database_that_restarts_in_mid_release_leaves_one_live_version_that_answers(cluster: Cluster, how: tuple[str, ...]) -> None:
+    seen = len(cluster.history())
+    run = handoff.start(f"rollback/{MODEL}", {"model": MODEL, "version": "previous", "approver": "operator", "reason": "a drill"})
+    until(lambda: any(row.step == "started" for row in rows(cluster.history()[seen:], ReleaseRow, model=MODEL)), 240, "the release to start")
+    cluster.kubectl("delete", "pod", "-n", "ratchet", "-l", "app.kubernetes.io/name=postgres", "--wait=false", *how)
+
+    patiently(lambda: handoff.wait(run, 600))
+    ended = patiently(lambda: [row for row in rows(cluster.history()[seen:], ReleaseRow, model=MODEL) if row.step != "started"])
+    until(lambda: answering(cluster) == patiently(lambda: live_release(cluster)), 300, "the endpoint to answer as the ledger says")
+
+    assert len(ended) <= 1
+    assert cluster.ratchet("verify").returncode == 0
+
+
+def live_release(cluster: Cluster) -> str:
+    found = live(cluster.history(), MODEL)
+    return found.release if found else ""
+
+
+def answering(cluster: Cluster) -> str:
+    """The release that answers."""
+    import httpx
+
+    reply = httpx.post(f"{address(cluster.here)}/predict", json=sample(cluster.here, "2013-04"), headers=key(cluster.here), timeout=30)
+    return str(reply.raise_for_status().json()["release"])
