@@ -50,12 +50,12 @@ def live(history: History, model: str, at: datetime | None = None) -> ReleaseRow
 
 
 def version(history: History, model: str, name: str) -> VersionRow:
-    """A version by its name.
+    """A version by its name. The same model made again has the same name: then the newest one that the gate accepted, since only that has a bento.
 
     Raises:
         UnknownNameError: there is none of that name.
     """
-    known = {row.version: row for row in rows(history, VersionRow, model=model)}
+    known = {row.version: row for row in sorted(rows(history, VersionRow, model=model), key=lambda row: row.gate.accepted)}
     if name not in known:
         raise UnknownNameError(f"version of {model}", name, known)
     return known[name]

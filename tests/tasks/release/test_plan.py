@@ -53,6 +53,15 @@ def test_previous_means_what_was_live_before_and_comes_back_without_another_proo
     assert choose(history, "late", "v1").version == "v1"
 
 
+def test_a_champion_that_was_made_again_and_refused_for_want_of_a_gain_can_still_come_back(tmp_path: Path) -> None:
+    made = gated("v1").model_copy(update={"bento": "sha256:b.tar"})
+    again = gated("v1", "v1", accepted=False).model_copy(update={"decision": "late-again"})
+    history = recorded(tmp_path, made, went_live("v1"), again, gated("v2", "v1"), went_live("v2", "v1"))
+
+    assert choose(history, "late", "previous").bento == "sha256:b.tar"
+    assert choose(history, "late", "v1").bento == "sha256:b.tar"
+
+
 def test_there_is_nothing_to_roll_back_to_at_first(tmp_path: Path) -> None:
     history = recorded(tmp_path, gated("v1"), went_live("v1"))
 
