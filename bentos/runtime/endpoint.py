@@ -86,6 +86,7 @@ class Endpoint:
         self._predictions = LogWriter(logs / "predictions", place.fsync, place.log_bytes) if logs else None
         self._feedback = LogWriter(logs / "feedback", place.fsync, place.log_bytes) if logs else None
         self._features = tuple(contract.features)
+        self._head = {"v": 1, "model": card.name, "version": card.version, "release": place.release, "role": "champion"}
 
     @property
     def inline(self) -> bool:
@@ -142,28 +143,23 @@ class Endpoint:
         """Reply to a parsed request, as `models.response` describes it; its log lines are on disk when this returns. `started` is a `perf_counter_ns`."""
         card, now = self.scorer.card, self.clock()
         rows: list[dict[str, Any]] = request.rows
-        self._check_times([(f"rows.{i}.event_time", row.get("event_time")) for i, row in enumerate(rows)], now)
+        self._check_times("rows.{}.event_time", [row.get("event_time") for row in rows], now)
         scores = self.scorer.score_rows(rows)
         self._check_scores(scores)
         wall, latency = now.isoformat(), (perf_counter_ns() - started) // 1000 if started else 0
         answers, lines = [], []
         for row, score in zip(rows, scores, strict=True):
             answer = {"id": self._ids(), "prediction": self.scorer.decide(score), "score": score, "flags": self.scorer.flags(row)}
-            time, entity = row.get("event_time"), row.get("entity")
+            entity = row.get("entity")
             line = {
-                "v": 1,
-                "model": card.name,
-                "version": card.version,
-                "release": self.place.release,
-                "role": "champion",
-                "event_time": time.isoformat() if time else wall,
+                "event_time": row.get("event_time") or wall,
                 "wall_time": wall,
-                "row": {name: row.get(name) for name in self._features},
+                "row": dict(zip(self._features, map(row.get, self._features), strict=True)),
                 "latency_us": latency,
                 "entity": hash_of(entity) if entity else "",
             }
             answers.append(answer)
-            lines.append(line | answer)
+            lines.append(self._head | line | answer)
         self._write(self._predictions, lines)
         self._count(answers)
         return {"model": card.name, "version": card.version, "release": self.place.release, "time": wall, "answers": answers}
@@ -180,18 +176,19 @@ class Endpoint:
     def take_labels(self, request: Any) -> FeedbackResponse:
         """Write parsed labels to the feedback log."""
         now, labels = self.clock(), request.labels
-        self._check_times([(f"labels.{i}.time", label.time) for i, label in enumerate(labels)], now)
+        self._check_times("labels.{}.time", [label.time for label in labels], now)
         wall = now.isoformat()
         lines = [{"v": 1, "id": each.id, "label": each.label, "time": each.time.isoformat() if each.time else wall, "wall_time": wall} for each in labels]
         self._write(self._feedback, lines)
         self.metrics.feedback.inc(len(lines))
         return FeedbackResponse(accepted=len(lines))
 
-    def _check_times(self, times: list[tuple[str, datetime | None]], now: datetime) -> None:
+    def _check_times(self, path: str, times: list[datetime | None], now: datetime) -> None:
         latest = now + self.place.max_skew
-        late = [Field(path=path, message="The time is too far ahead of the server's clock.") for path, time in times if time and time > latest]
+        late = [i for i, time in enumerate(times) if time and time > latest]
         if late:
-            raise Refused(HTTPStatus.CONFLICT, "skew", f"{len(late)} time(s) lie more than {self.place.max_skew.total_seconds():g} s ahead.", late[:20])
+            fields = [Field(path=path.format(i), message="The time is too far ahead of the server's clock.") for i in late[:20]]
+            raise Refused(HTTPStatus.CONFLICT, "skew", f"{len(late)} time(s) lie more than {self.place.max_skew.total_seconds():g} s ahead.", fields)
 
     def _check_scores(self, scores: list[Score]) -> None:
         lost = [i for i, score in enumerate(scores) if not (all(map(math.isfinite, score)) if isinstance(score, list) else math.isfinite(score))]

@@ -18,6 +18,7 @@ from bentos.runtime.errors import Header, Refused
 from bentos.runtime.ids import Uuid7
 from bentos.runtime.inference_v2 import SERVER, infer, model_metadata
 from bentos.runtime.openapi import render
+from bentos.runtime.patience import Patience
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -79,6 +80,7 @@ class Guard:
         self.document: bytes | None = None
         self.thread = asyncio.Semaphore(1)
         self.waiting = 0
+        self.patience = Patience(BODY_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -110,7 +112,7 @@ class Guard:
 
     async def _predict(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         endpoint = self._open(scope, headers, "predict")
-        body = await _body(receive)
+        body = await _body(receive, self.patience)
         if endpoint.inline and len(body) <= INLINE_BODY:
             return Reply(endpoint.predict(body))
         return Reply(await self._in_turn(endpoint.predict, body))
@@ -128,7 +130,7 @@ class Guard:
 
     async def _feedback(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         endpoint = self._open(scope, headers, "feedback")
-        return Reply(endpoint.take_feedback(await _body(receive)), 202)
+        return Reply(endpoint.take_feedback(await _body(receive, self.patience)), 202)
 
     async def _v2_model(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         """The paths that name a model."""
@@ -146,7 +148,7 @@ class Guard:
 
     async def _v2_infer(self, asked: re.Match[str], scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         endpoint = self._open(scope, headers, "predict", V2_KINDS, asked)
-        body = await _body(receive)
+        body = await _body(receive, self.patience)
         given = headers.get(JSON_SIZE)
         json_size = None if given is None else int(given) if given.isdigit() and len(given) < 10 else 0
         if json_size is not None and not 0 < json_size <= len(body):
@@ -248,7 +250,7 @@ def _too_large() -> Refused:
     return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"The body may have {MAX_BODY:,} bytes; send fewer rows at a time.", headers=(CLOSE,))
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive, patience: Patience) -> bytes:
     """The whole body.
 
     Raises:
@@ -257,7 +259,7 @@ async def _body(receive: Receive) -> bytes:
     chunks: list[bytes] = []
     size, more = 0, True
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        with patience:
             while more:
                 message = await receive()
                 if message["type"] != "http.request":
@@ -267,5 +269,5 @@ async def _body(receive: Receive) -> bytes:
                 if size > MAX_BODY:
                     raise _too_large()
     except TimeoutError:
-        raise Refused(HTTPStatus.REQUEST_TIMEOUT, "slow", f"The body did not arrive within {BODY_SECONDS:g} s.", headers=(CLOSE,)) from None
+        raise Refused(HTTPStatus.REQUEST_TIMEOUT, "slow", f"The body did not arrive within {patience.seconds:g} s.", headers=(CLOSE,)) from None
     return b"".join(chunks)

@@ -78,6 +78,7 @@ class Host:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nobody asks who called
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         self.server = uvicorn.Server(self.config)

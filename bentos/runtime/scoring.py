@@ -3,6 +3,7 @@
 The folder holds `card.json` and either `model.onnx` or `model.pkl` (joblib of the scikit-learn pipeline).
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -108,7 +109,10 @@ class Scores(Protocol):
 
 
 class OnnxScores:
-    """An ONNX graph with one input of shape (n, 1) per feature that it uses, on one thread, without pandas."""
+    """An ONNX graph on one thread, without pandas.
+
+    An input of shape (n, k) takes the k features that the model's metadata lists under its name; one that is not there is a feature itself, of shape (n, 1).
+    """
 
     def __init__(self, path: Path, contract: Contract) -> None:
         import onnxruntime
@@ -117,23 +121,26 @@ class OnnxScores:
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # one row takes microseconds; a second thread only costs
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        unknown = [put.name for put in self.session.get_inputs() if put.name not in contract.features or put.type not in DTYPES]
+        inputs, listed = self.session.get_inputs(), self.session.get_modelmeta().custom_metadata_map
+        columns = [json.loads(listed[put.name]) if put.name in listed else [put.name] for put in inputs]
+        unknown = [put.name for put, names in zip(inputs, columns, strict=True) if put.type not in DTYPES or not contract.features.keys() >= set(names)]
         if unknown:
             raise ValueError(f"{path}: inputs {unknown} are no features of {contract.name!r}, or neither numbers nor text; export the model again")
-        self.inputs = [(put.name, DTYPES[put.type], "" if put.type == "tensor(string)" else math.nan) for put in self.session.get_inputs()]
+        self.inputs = [(put.name, names, DTYPES[put.type]) for put, names in zip(inputs, columns, strict=True)]
         self.outputs = [self.session.get_outputs()[-1].name]  # a classifier gives label and probabilities, a regressor one output
         self.task = contract.task
 
     def of_frame(self, frame: "pd.DataFrame") -> Array:
         """See `Scores`."""
-        return self._run({name: frame[name].to_numpy(dtype).reshape(-1, 1) for name, dtype, _ in self.inputs})
+        return self._run({name: np.ascontiguousarray(frame[names].to_numpy(dtype)) for name, names, dtype in self.inputs})
 
     def of_rows(self, rows: Sequence[Row]) -> Array:
         """See `Scores`."""
         feed = {}
-        for name, dtype, null in self.inputs:
-            values = [row.get(name) for row in rows]
-            feed[name] = np.array([[null if value is None else value] for value in values], dtype)
+        for name, names, dtype in self.inputs:
+            null = "" if dtype.hasobject else math.nan
+            values = [null if (value := row.get(column)) is None else value for row in rows for column in names]
+            feed[name] = np.array(values, dtype).reshape(len(rows), len(names))
         return self._run(feed)
 
     def _run(self, feed: dict[str, Array]) -> Array:
