@@ -6,7 +6,7 @@ SOURCES := bentos deployments expectations flows tasks
 
 CLUSTER ?= ../shared/cluster
 
-.PHONY: help install run demo demo-kubernetes test test-slow test-kubernetes bench lint clean
+.PHONY: help install run demo demo-kubernetes test test-slow test-kubernetes bench bench-serving lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,7 +15,7 @@ help:
 	@echo "make test       lint and tests        make test-slow  the long drills"
 	@echo "make demo-kubernetes  the loop on a cluster: the one in $(CLUSTER), else that of KUBECONFIG"
 	@echo "make test-kubernetes  that demo, then drills on what it leaves running"
-	@echo "make bench      timings against named peers, printed as ratios"
+	@echo "make bench      timings against named peers, printed as ratios      make bench-serving  the same for the endpoint"
 	@echo "make install    only set up .venv     make clean      remove .venv and caches (not .ratchet)"
 
 install: $(STAMP)
@@ -59,6 +59,9 @@ test-kubernetes: $(STAMP)
 
 bench: $(STAMP)
 	OMP_NUM_THREADS=1 .venv/bin/pytest -m slow -s tests/bench
+
+bench-serving: $(STAMP)
+	OMP_NUM_THREADS=1 .venv/bin/python tests/bench/serving
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
