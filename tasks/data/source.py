@@ -4,15 +4,12 @@ import hashlib
 import importlib.util
 import re
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from lzma import LZMAError
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from zipfile import BadZipFile
 
 import fsspec
 import pandas as pd
@@ -138,7 +135,9 @@ def _files(location: str, batch: str) -> Iterator[tuple[str, pd.DataFrame]]:
             with _about(Path(each).name), fs.open(each, "rb", compression="infer") as file:
                 frame = frame_of(file.read(), Path(each).name)
             yield Path(each).name, frame
-    except (OSError, ImportError, ValueError, EOFError, BadZipFile, zlib.error, LZMAError) as err:  # no access, no driver, broken archive
+    except Unreadable:
+        raise
+    except Exception as err:  # no access, no driver, no keys, a broken archive: each file system of fsspec has errors of its own
         raise Unreadable(f"{_public(location)} cannot be opened ({type(err).__name__}: {_first_line(err)})") from err
 
 
