@@ -1,6 +1,7 @@
 """A running platform, and the ways in which end-to-end tests ask it and end it."""
 
 import json
+import shutil
 import signal
 import socket
 import sqlite3
@@ -108,6 +109,15 @@ class Platform:
         """Runs that claim to be under way, from Prefect's own database; for when its server is down."""
         with sqlite3.connect(next((self.home / "prefect").rglob("prefect.db"))) as database:
             return database.execute("SELECT name, state_type FROM flow_run WHERE state_type IN ('RUNNING', 'PENDING', 'CANCELLING')").fetchall()
+
+
+def copy_of_tree(to: Path) -> None:
+    """Every file of this checkout that git would keep."""
+    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, to / name)
 
 
 def until(true: Callable[[], bool], seconds: float, what: str) -> None:

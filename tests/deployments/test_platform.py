@@ -216,7 +216,9 @@ def test_a_signal_to_make_alone_ends_everything_too(machine: Machine, number: si
     recipe = makefile.partition("\nrun:")[2].partition("\n")[2].partition("\n\n")[0].replace(".venv/bin/ratchet", f"{sys.executable} -P -m deployments.cli")
     (tmp_path / "Makefile").write_text(f"run:\n{recipe}\n")
     with machine.log.open("w") as log:
-        make = subprocess.Popen(["make", "-C", str(tmp_path), "run"], env=machine.place.environment, stdout=log, stderr=subprocess.STDOUT, text=True)
+        make = subprocess.Popen(
+            ["env", "--default-signal=INT", "make", "-C", str(tmp_path), "run"], env=machine.place.environment, stdout=log, stderr=subprocess.STDOUT, text=True
+        )
     machine.running.append(make)
     machine.until_said("waiting for the Prefect server")
 

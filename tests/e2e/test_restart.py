@@ -1,12 +1,13 @@
 """Stopping leaves nothing behind, and starting again goes on from the ledger."""
 
-from platform_up import Platform
+from platform_up import Platform, until
 
-from tasks.ledger.questions import live, rows
+from tasks.ledger.questions import live, open_decisions, rows
 from tasks.ledger.rows import VersionRow
 
 
 def test_stopped_it_leaves_no_process_and_no_run_under_way_and_started_again_the_same_champions_answer(platform: Platform) -> None:
+    until(lambda: not any(open_decisions(platform.history(), model) for model in platform.here.project.models()), 120, "earlier trainings to end")
     platform.start("replay/flights", {"dataset": "flights", "batches": ["2013-09"], "requests": 50_000})  # something is under way when it stops
     before = {model: live(platform.history(), model) for model in ("flights_late", "flights_airtime")}
     versions = len(rows(platform.history(), VersionRow))

@@ -16,6 +16,13 @@ from platform_up import ROOT
 DEMO_SECONDS = 2400
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test's set-up builds images and plays the demo."""
+    for item in items:
+        if item.get_closest_marker("cluster"):
+            item.add_marker(pytest.mark.timeout(DEMO_SECONDS + 600))
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     from deployments.kubernetes.cluster import environment

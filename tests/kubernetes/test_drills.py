@@ -1,14 +1,19 @@
 """Things break on the cluster, one after the other. Each drill ends in a declared state with the cause named, and no caller loses an answer."""
 
 import json
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
 
 import orjson
 import pytest
 from cluster_up import Cluster, patiently, until
-from tasks.monitoring.segments import local_copy
+from platform_up import ROOT, copy_of_tree
 
 from deployments.demo.kubernetes import address, start
 from deployments.demo.load import Load
@@ -16,12 +21,13 @@ from deployments.demo.play import key, sample
 from tasks import handoff
 from tasks.ledger.questions import attempts, live, open_decisions, retrain_decisions, rows
 from tasks.ledger.rows import ClosedRow, DecisionRow, ReleaseRow, VersionRow
+from tasks.monitoring.segments import local_copy
 from tasks.replay.traffic import send_rows
 
 MODEL = "flights_late"
 SERVING = f"ratchet/model={MODEL}"
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.cluster
 
 
 def load(cluster: Cluster) -> Load:
@@ -50,12 +56,12 @@ def settled(cluster: Cluster, decision: DecisionRow, seconds: float = 600) -> Cl
     return closed
 
 
-def pod_of(cluster: Cluster, run: str) -> str:
-    """The pod of a flow run, once it runs."""
+def pod_of(cluster: Cluster, run: str, phases: Collection[str] = ("Running",)) -> str:
+    """The pod of a flow run, once it is that far."""
 
     def names() -> list[str]:
         found = cluster.pods(f"prefect.io/flow-run-id={run}")
-        return [pod["metadata"]["name"] for pod in found if pod["status"]["phase"] == "Running"]
+        return [pod["metadata"]["name"] for pod in found if pod["status"]["phase"] in phases]
 
     until(lambda: bool(names()), 240, f"the pod of run {run}")
     return names()[0]
@@ -123,6 +129,7 @@ def test_a_training_whose_pod_goes_is_tried_again_and_gives_one_version(cluster:
     closed = settled(cluster, decision)
 
     assert closed.outcome in {"promoted", "refused"}, closed.reason
+    assert len(attempts(cluster.history(), decision.decision)) == 2
     assert len(rows(cluster.history(), VersionRow, decision=decision.decision)) == 1
 
 
@@ -172,3 +179,39 @@ def answering(cluster: Cluster) -> str:
 
     reply = httpx.post(f"{address(cluster.here)}/predict", json=sample(cluster.here, "2013-04"), headers=key(cluster.here), timeout=30)
     return str(reply.raise_for_status().json()["release"])
+
+
+def test_a_model_that_is_added_goes_live_beside_runs_and_endpoints_that_stay_as_they_are(cluster: Cluster, tmp_path: Path) -> None:
+    copy_of_tree(tmp_path)
+    add_model(tmp_path, "flights_gate_to_gate", like="flights_airtime")
+    late = tmp_path / "bentos" / MODEL / "model.toml"
+    late.write_text(late.read_text().replace("[triggers]", '[triggers]\ncode_change = "retrain"'))
+    before = {name: live(cluster.history(), name) for name in cluster.here.project.models()}
+    under_way = handoff.start("replay/flights", {"dataset": "flights", "batches": ["2013-04"], "requests": 100, "days_per_second": 0.1})
+    image = image_of(cluster, under_way)
+
+    env = cluster.env | {"RATCHET_CLUSTER": str((ROOT / cluster.env.get("RATCHET_CLUSTER", "../shared/cluster")).resolve())}
+    command = [sys.executable, "-m", "deployments.cli", "deploy", "--build", "--wait"]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert live(cluster.history(), "flights_gate_to_gate") is not None
+    assert {name: live(cluster.history(), name) for name in before} == before
+    assert image_of(cluster, under_way) == image
+    until(lambda: "code_change" in {row.trigger for row in rows(cluster.history(), DecisionRow, model=MODEL)}, 120, "the changed folder to be proposed")
+    newer = handoff.start(f"monitor/{MODEL}", {"model": MODEL})
+    assert image_of(cluster, newer) != image
+
+
+def add_model(project: Path, name: str, like: str) -> None:
+    """A folder of its own for a model like another one, on the next slot."""
+    folder = shutil.copytree(project / "bentos" / like, project / "bentos" / name)
+    shutil.copyfile(project / "expectations/flights" / f"{like}.json", project / "expectations/flights" / f"{name}.json")
+    for path in folder.iterdir():
+        path.write_text(path.read_text().replace(like, name).replace("slot = 1", "slot = 2"))
+
+
+def image_of(cluster: Cluster, run: str) -> str:
+    """The image of a run's pod."""
+    name = pod_of(cluster, run, ("Running", "Succeeded"))
+    return str(json.loads(cluster.kubectl("get", "pod", "-n", "ratchet", name, "-o", "json").stdout)["spec"]["containers"][0]["image"])

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -16,6 +15,7 @@ import httpx
 import pytest
 import yaml
 from callers import Callers, predict
+from cluster_up import Cluster
 
 from bentos.runtime.digest import key
 from bentos.runtime.release import Release
@@ -25,14 +25,9 @@ from tasks.settings import Settings
 from tasks.spec import Serving
 from tasks.store import Store
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(not os.environ.get("KUBECONFIG") or shutil.which("kubectl") is None, reason="needs KUBECONFIG and kubectl"),
-]
-ADMIN = os.environ.get("KUBECONFIG", "")
-ACCOUNTS = Path(__file__).parents[3] / "deployments" / "kubernetes" / "base" / "accounts.yaml"
-IMAGE = os.environ.get("RATCHET_SERVING_IMAGE", "local/ratchet-serving:local")
+pytestmark = pytest.mark.cluster
+ACCOUNTS = Path(__file__).parents[2] / "deployments" / "kubernetes" / "base" / "accounts.yaml"
+ADMIN: dict[str, str] = {}  # told by the fixture `admin`; the target itself gets the releaser's rights
 NODE_PORT = 30390
 SMALL = {"slot": 0, "cpu": "30m", "memory": "512Mi", "replicas": 2, "max_replicas": 2}
 RESTRICTED: dict[str, Any] = {
@@ -42,7 +37,7 @@ RESTRICTED: dict[str, Any] = {
 
 
 def kubectl(*words: str, given: str | None = None) -> str:
-    return subprocess.run(["kubectl", "--kubeconfig", ADMIN, *words], capture_output=True, text=True, check=True, input=given, timeout=120).stdout
+    return subprocess.run(["kubectl", "--kubeconfig", ADMIN["KUBECONFIG"], *words], capture_output=True, text=True, check=True, input=given, timeout=120).stdout
 
 
 class StoreInCluster(Store):
@@ -63,7 +58,7 @@ class StoreInCluster(Store):
             projected.append({"configMap": {"name": ref.digest[:16], "items": [{"key": "tar", "path": key(str(ref))}]}})
         container = {
             "name": "store",
-            "image": IMAGE,
+            "image": ADMIN["RATCHET_SERVING_IMAGE"],
             "imagePullPolicy": "IfNotPresent",
             "command": ["python", "-m", "http.server", "8000", "--directory", "/store"],
             "volumeMounts": [{"name": "store", "mountPath": "/store"}],
@@ -81,7 +76,12 @@ class StoreInCluster(Store):
 
 
 @pytest.fixture(scope="module")
-def namespace() -> Iterator[str]:
+def admin(cluster: Cluster) -> None:
+    ADMIN.update(cluster.env)
+
+
+@pytest.fixture(scope="module")
+def namespace(admin: None) -> Iterator[str]:
     """A namespace of its own as the platform makes that of the endpoints: pod security restricted, the account, the settings, the secrets."""
     name = f"ratchet-test-{uuid4().hex[:8]}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -148,7 +148,8 @@ class Place:
         self.namespace, self.store, self.number = namespace, store, 0
 
     def target(self, serving: dict[str, Any] | None = None, **changed: Any) -> KubernetesTarget:
-        told = {"serving_namespace": self.namespace, "serving_image": IMAGE, "endpoint_node_port": NODE_PORT, "drain_seconds": 1, "ready_seconds": 150}
+        told = {"serving_namespace": self.namespace, "serving_image": ADMIN["RATCHET_SERVING_IMAGE"], "endpoint_node_port": NODE_PORT}
+        told |= {"drain_seconds": 1, "ready_seconds": 150, "log_url": ""}  # no log is shipped, so that no bucket is needed
         spec = hosting.spec().model_copy(update={"serving": Serving(**{**SMALL, **(serving or {})})})
         return KubernetesTarget(Settings(**{**told, **changed}), {"toy": spec})
 
