@@ -52,7 +52,8 @@ class Cluster:
             if "KUBERNETES_SERVICE_HOST" in os.environ:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
-                await config.load_kube_config(client_configuration=configuration)
+                # Named here, since the library reads KUBECONFIG when it is imported.
+                await config.load_kube_config(config_file=os.environ.get("KUBECONFIG"), client_configuration=configuration)
         except (config.ConfigException, OSError) as err:
             raise PlatformError(f"No cluster is configured: {err}", "Set KUBECONFIG, or RATCHET_TARGET=local.") from err
         async with ApiClient(configuration) as client:
