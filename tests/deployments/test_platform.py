@@ -145,6 +145,7 @@ def test_a_start_brings_every_model_live_and_a_signal_leaves_nothing_behind(mach
     assert machine.ratchet("down").stdout == "nothing was running\n"
 
 
+@pytest.mark.slow
 def test_a_second_start_resumes_without_training_and_cleans_up_after_a_kill(machine: Machine) -> None:
     machine.up()
     machine.until_said("ready; Ctrl-C")
