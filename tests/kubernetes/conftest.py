@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 from cluster_up import Cluster
 from platform_up import ROOT
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 DEMO_SECONDS = 2400
 
@@ -33,6 +34,8 @@ def cluster() -> Iterator[Cluster]:
     told = environment()
     before = dict(os.environ)
     os.environ |= told
-    yield Cluster(dict(os.environ), json.loads((ROOT / ".ratchet" / "demo.json").read_text()))
+    # Prefect has read its settings by now, if any test has imported it.
+    with temporary_settings({PREFECT_API_URL: told["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: told["PREFECT_API_AUTH_STRING"]}):
+        yield Cluster(dict(os.environ), json.loads((ROOT / ".ratchet" / "demo.json").read_text()))
     os.environ.clear()
     os.environ |= before
