@@ -44,6 +44,7 @@ def test_a_training_killed_between_decision_and_registration_is_tried_again_and_
     run = platform.start(f"train/{MODEL}", {"model": MODEL})
     until(lambda: len(retrain_decisions(platform.history(), MODEL)) > before, 60, "the decision")
     decision = retrain_decisions(platform.history(), MODEL)[-1].decision
+    until(lambda: bool(attempts(platform.history(), decision)), 60, "its first attempt to be granted")
 
     victims = pids(f"PREFECT__FLOW_RUN_ID={run}", "environ")
     assert victims
