@@ -13,13 +13,12 @@ from uuid import uuid4
 import fsspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from bentos.runtime.digest import pack, unpack
+from bentos.runtime.digest import key, pack, unpack
+from bentos.runtime.fetch import S3_OPTIONS
 from tasks.errors import RatchetError, StoreError
 from tasks.settings import Settings
 
 OBJECT_STORES = {"s3", "gs", "abfs", "memory"}
-# No answers from an old listing. And botocore's checksums are left out: not every S3-compatible server takes them, and a sha256 is held against what is read.
-S3_OPTIONS = {"use_listings_cache": False, "config_kwargs": {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}}
 
 
 class Ref(BaseModel):
@@ -33,7 +32,7 @@ class Ref(BaseModel):
     @property
     def key(self) -> str:
         """Path inside the store."""
-        return f"sha256/{self.digest[:2]}/{self.digest}{self.suffix}"
+        return key(str(self))
 
     def __str__(self) -> str:
         return f"sha256:{self.digest}{self.suffix}"
