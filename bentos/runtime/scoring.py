@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -107,8 +107,12 @@ class Scores(Protocol):
     def of_rows(self, rows: Sequence[Row]) -> Array:
         """Scores of request rows; a null or missing feature is None or absent."""
 
+    def close(self) -> None:
+        """End what runs outside of this process: nothing, unless a class says so."""
+        return
 
-class OnnxScores:
+
+class OnnxScores(Scores):
     """An ONNX graph on one thread, without pandas.
 
     An input of shape (n, k) takes the k features that the model's metadata lists under its name; one that is not there is a feature itself, of shape (n, 1).
@@ -150,13 +154,17 @@ class OnnxScores:
         return found if self.task == "multiclass" else found.reshape(-1)
 
 
-class SklearnScores:
-    """The fitted scikit-learn pipeline itself; its functions must import under the same path as in training."""
+class SklearnScores(Scores):
+    """The fitted scikit-learn pipeline itself; its functions must import under the same path as in training. Servers keep it in a child process.
 
-    def __init__(self, path: Path, contract: Contract) -> None:
+    Args:
+        pickle: The file or its path. Opening it runs what is written in it.
+    """
+
+    def __init__(self, pickle: Path | BinaryIO, contract: Contract) -> None:
         import joblib
 
-        self.pipeline = joblib.load(path)
+        self.pipeline = joblib.load(pickle)
         self.contract = contract
 
     def of_frame(self, frame: "pd.DataFrame") -> Array:
@@ -193,7 +201,7 @@ class Scorer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Open an artefact folder."""
+        """Open an artefact folder in this process; a server uses `child.served`."""
         card = Card.load(folder)
         opened = OnnxScores if card.format == "onnx" else SklearnScores
         return cls(card, opened(folder / FILES[card.format], card.contract))
@@ -212,6 +220,10 @@ class Scorer:
         if isinstance(score, list):
             return self.card.contract.classes[max(range(len(score)), key=score.__getitem__)]
         return score >= self.card.contract.threshold if self.card.contract.task == "binary" else score
+
+    def close(self) -> None:
+        """Score no more."""
+        self.scores.close()
 
     @property
     def possible_flags(self) -> tuple[str, ...]:

@@ -12,11 +12,11 @@ from typing import Any
 import bentoml
 from bentoml import Service
 
+from bentos.runtime.child import served
 from bentos.runtime.contract import Contract
 from bentos.runtime.endpoint import Endpoint, Models, Place
 from bentos.runtime.guards import Guard
 from bentos.runtime.rows import FeedbackResponse
-from bentos.runtime.scoring import Scorer
 
 ARTEFACT = "artefact"  # alias of the bento's own model, resolved by bento.yaml to one exact tag
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class GuardedService(Service[Any]):  # type: ignore[misc]  # bentoml has no type
         return Guard(super().to_asgi(is_main), lambda: self.endpoint)
 
     def on_load_bento(self, bento: bentoml.Bento) -> None:
-        """Keep the bento's code importable, for a pickled pipeline is only loaded when the service is made; refuse code from elsewhere.
+        """Keep the bento's code importable, here and in the child that opens a pickle when the service is made; refuse code from elsewhere.
 
         Raises:
             ImportError: `bentos` had been imported before from another place.
@@ -54,7 +54,7 @@ def service_of(model_toml: Path) -> GuardedService:
 
     class ModelService:
         def __init__(self) -> None:
-            self.endpoint = service.endpoint = Endpoint(Scorer.load(Path(bentoml.models.get(ARTEFACT).path)), models, Place.of(os.environ))
+            self.endpoint = service.endpoint = Endpoint(served(Path(bentoml.models.get(ARTEFACT).path)), models, Place.of(os.environ))
 
         @bentoml.on_startup  # type: ignore[untyped-decorator]
         def warm_up(self) -> None:
@@ -86,7 +86,7 @@ def service_of(model_toml: Path) -> GuardedService:
         name=contract.name,
         service_class=GuardedService,
         workers=1,  # a process is the unit that is started, drained and replaced
-        threads=serving.get("threads", 1),
+        threads=1,  # nothing of ours runs in BentoML's; `Guard` has its own
         envs=[{"name": "OMP_NUM_THREADS", "value": "1"}],  # more cost 4 to 8 times the throughput when cores are shared
         metrics={"enabled": False},  # ours have bounded labels, and BentoML's are wiped by the next server on the same home
         tracing={"excluded_urls": ".*"},

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from bentos.runtime.child import served
 from bentos.runtime.contract import Contract, Feature
 from bentos.runtime.endpoint import Endpoint, Models, Place
 from bentos.runtime.guards import Guard
@@ -128,12 +129,27 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], P
     return make
 
 
+@pytest.fixture(scope="session")
+def scorer_of(artefact: Callable[[str, str], Path]) -> Iterator[Callable[[str, str], Scorer]]:
+    """The scorer of a task and format as a server opens it; a child is started once."""
+    opened: dict[tuple[str, str], Scorer] = {}
+
+    def open_once(task: str, kind: str) -> Scorer:
+        if (task, kind) not in opened:
+            opened[task, kind] = served(artefact(task, kind))
+        return opened[task, kind]
+
+    yield open_once
+    for scorer in opened.values():
+        scorer.close()
+
+
 @pytest.fixture
-def endpoint(artefact: Callable[[str, str], Path], tmp_path: Path) -> Callable[..., Endpoint]:
+def endpoint(artefact: Callable[[str, str], Path], scorer_of: Callable[[str, str], Scorer], tmp_path: Path) -> Callable[..., Endpoint]:
     """A warm endpoint that logs to `tmp_path/log`, at noon of 1 June 2013."""
 
     def make(task: str = "binary", kind: str = "onnx", **place: Any) -> Endpoint:
-        scorer = Scorer.load(artefact(task, kind))
+        scorer = Scorer.load(artefact(task, kind)) if kind == "onnx" else scorer_of(task, kind)
         made = Endpoint(scorer, Models(scorer.card.contract, 3), Place(**({"log": tmp_path / "log", "release": "r1"} | place)), clock=lambda: NOON)
         made.warm_up()
         return made
