@@ -7,22 +7,22 @@ import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
+from bentos.runtime.body import CLOSE, Disconnected, Message, Receive, read, spill, too_large
 from bentos.runtime.endpoint import Endpoint
-from bentos.runtime.errors import Header, Refused
+from bentos.runtime.errors import Field, Header, Refused
 from bentos.runtime.ids import Uuid7
 from bentos.runtime.inference_v2 import SERVER, infer, model_metadata
 from bentos.runtime.openapi import render
 from bentos.runtime.patience import Patience
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Answered = TypeVar("Answered")
@@ -40,13 +40,9 @@ BINARY = (b"content-type", b"application/octet-stream")
 PREDICT_KINDS = frozenset({b"application/json"})
 V2_KINDS = PREDICT_KINDS | {b"application/octet-stream", b""}  # tritonclient names none
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")  # Prometheus'
-CLOSE = (b"connection", b"close")  # the rest of the body is not worth reading
 AGAIN = (b"retry-after", b"1")
+READ = frozenset({b"authorization", b"content-type", b"content-encoding", JSON_SIZE})  # headers that decide what happens to a request
 log = logging.getLogger(__name__)
-
-
-class Disconnected(Exception):
-    """The caller went away before its body was whole."""
 
 
 class Reply(NamedTuple):
@@ -99,20 +95,27 @@ class Guard:
                 route = self._v2_model
             reply = await route(scope, headers, receive)
         except Disconnected:
+            if endpoint := self.endpoint():
+                endpoint.metrics.drop("disconnected")
             return
         except Refused as refused:
             reply = self._refusal(refused, scope)
-        except Exception:  # the last resort: the caller learns nothing of it, the log everything
-            log.exception("%s failed, request %s", scope["path"], request_id[1].decode())
+        except Exception as err:  # noqa: BLE001  # the last resort: the caller learns nothing, the log where it was; a message may hold a value of the row
+            where = "".join(traceback.format_tb(err.__traceback__))
+            log.error("%r failed, request %s: %s, whose message is left out\n%s", scope["path"], request_id[1].decode(), type(err).__name__, where)
             failed = Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The server failed; its log says why, under the X-Request-ID.")
             reply = self._refusal(failed, scope)
         size = (b"content-length", str(len(reply.body)).encode())
         await send({"type": "http.response.start", "status": reply.status, "headers": [reply.kind, size, request_id, *reply.extra]})
+        if CLOSE in reply.extra:
+            await send({"type": "http.response.body", "body": reply.body, "more_body": True})
+            await spill(receive)
+            reply = Reply(b"")
         await send({"type": "http.response.body", "body": reply.body})
 
     async def _predict(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         endpoint = self._open(scope, headers, "predict")
-        body = await _body(receive, self.patience)
+        body = await read(receive, MAX_BODY, self.patience)
         if endpoint.inline and len(body) <= INLINE_BODY:
             return Reply(endpoint.predict(body))
         return Reply(await self._in_turn(endpoint.predict, body))
@@ -120,7 +123,7 @@ class Guard:
     async def _in_turn(self, answer: Callable[[bytes], Answered], body: bytes) -> Answered:
         """Answer in the one thread, when those before are done."""
         if self.waiting >= MAX_WAITING:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", f"{MAX_WAITING} requests are waiting already.", headers=(AGAIN,))
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", f"{MAX_WAITING} requests are waiting already.")
         self.waiting += 1
         try:
             async with self.thread:
@@ -130,7 +133,8 @@ class Guard:
 
     async def _feedback(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         endpoint = self._open(scope, headers, "feedback")
-        return Reply(endpoint.take_feedback(await _body(receive, self.patience)), 202)
+        body = await read(receive, MAX_BODY, self.patience)
+        return Reply(endpoint.take_feedback(body) if len(body) <= INLINE_BODY else await self._in_turn(endpoint.take_feedback, body), 202)
 
     async def _v2_model(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         """The paths that name a model."""
@@ -148,7 +152,7 @@ class Guard:
 
     async def _v2_infer(self, asked: re.Match[str], scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         endpoint = self._open(scope, headers, "predict", V2_KINDS, asked)
-        body = await _body(receive, self.patience)
+        body = await read(receive, MAX_BODY, self.patience)
         given = headers.get(JSON_SIZE)
         json_size = None if given is None else int(given) if given.isdigit() and len(given) < 10 else 0
         if json_size is not None and not 0 < json_size <= len(body):
@@ -176,6 +180,8 @@ class Guard:
         """Everything that is checked before a body is read."""
         if scope["method"] != "POST":
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method", "This path takes POST.", headers=((b"allow", b"POST"),))
+        if len(headers) != len(scope["headers"]):
+            _check_once(scope["headers"])
         endpoint = self._named(asked) if asked else self._ready()
         key = endpoint.place.predict_key if action == "predict" else endpoint.place.feedback_key
         if key and not hmac.compare_digest(headers.get(b"authorization", b""), b"Bearer " + key.encode()):
@@ -190,8 +196,8 @@ class Guard:
             message = "The Content-Type must be application/json, and the body without a Content-Encoding."
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", message, headers=(CLOSE,))
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length[:20]) > MAX_BODY:
-            raise _too_large()
+        if not length.isdigit() or len(length) > 18 or int(length) > MAX_BODY:
+            raise too_large(MAX_BODY)
         return endpoint
 
     async def _livez(self, scope: Scope, _: dict[bytes, bytes], __: Receive) -> Reply:
@@ -220,7 +226,7 @@ class Guard:
     def _ready(self) -> Endpoint:
         endpoint = self.endpoint()
         if endpoint is None or not endpoint.ready:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "The model is not loaded yet, or not any more.", headers=(AGAIN,))
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "The model is not loaded yet, or not any more.")
         return endpoint
 
     async def _bentoml(self, scope: Scope, receive: Receive, send: Send, request_id: Header) -> None:
@@ -238,7 +244,8 @@ class Guard:
         if endpoint:
             endpoint.metrics.error(refused.code)
         body = refused.v2_body if scope["path"].startswith("/v2") else refused.body
-        return Reply(body, refused.status, extra=refused.headers)
+        again = (AGAIN,) if refused.status == HTTPStatus.SERVICE_UNAVAILABLE else ()
+        return Reply(body, refused.status, extra=(*refused.headers, *again))
 
 
 def _reads(scope: Scope) -> None:
@@ -246,28 +253,10 @@ def _reads(scope: Scope) -> None:
         raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method", "This path takes GET.", headers=((b"allow", b"GET, HEAD"),))
 
 
-def _too_large() -> Refused:
-    return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"The body may have {MAX_BODY:,} bytes; send fewer rows at a time.", headers=(CLOSE,))
-
-
-async def _body(receive: Receive, patience: Patience) -> bytes:
-    """The whole body.
-
-    Raises:
-        Refused: it is too long, or takes too long. Disconnected: the caller is gone.
-    """
-    chunks: list[bytes] = []
-    size, more = 0, True
-    try:
-        with patience:
-            while more:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise Disconnected
-                chunks.append(message.get("body", b""))
-                size, more = size + len(chunks[-1]), message.get("more_body", False)
-                if size > MAX_BODY:
-                    raise _too_large()
-    except TimeoutError:
-        raise Refused(HTTPStatus.REQUEST_TIMEOUT, "slow", f"The body did not arrive within {patience.seconds:g} s.", headers=(CLOSE,)) from None
-    return b"".join(chunks)
+def _check_once(headers: Iterable[Header]) -> None:
+    """Refuse a header that decides and is there twice: a proxy before this server may have read the other one."""
+    named = [name for name, _ in headers]
+    twice = sorted(name.decode() for name in READ if named.count(name) > 1)
+    if twice:
+        fields = [Field(path=name, message="The header is there more than once.") for name in twice]
+        raise Refused(HTTPStatus.BAD_REQUEST, "header", "The request is ambiguous.", fields, headers=(CLOSE,))

@@ -28,10 +28,10 @@ from typing import Any
 import uvicorn
 import uvloop
 from pydantic import ValidationError
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bentos.runtime.digest import DigestError, check
 from bentos.runtime.draining import App, Draining, close_if_idle
+from bentos.runtime.protocol import Protocol
 from bentos.runtime.release import Release
 from bentos.runtime.unix_socket import listen
 
@@ -72,7 +72,7 @@ class Host:
         self.own, self.options, self.say = own, options, say
         self.config = uvicorn.Config(
             self.app,
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="on",
             log_config=None,
@@ -129,7 +129,7 @@ class Host:
         self.say("accepting")
 
     def _protocol(self) -> asyncio.Protocol:
-        return HttpToolsProtocol(self.config, self.server.server_state, self.server.lifespan.state)
+        return Protocol(self.config, self.server.server_state, self.server.lifespan.state)
 
     def _retire(self, grace: float) -> None:
         """Accept no more; idle connections have `grace` seconds left. A second call may shorten that."""

@@ -22,6 +22,7 @@ SERVER = {"name": "ratchet", "version": "0.1.0", "extensions": ["binary_tensor_d
 Datatype = Literal["BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64", "BYTES"]
 JSON_KINDS: dict[str, tuple[type, ...]] = {"BOOL": (bool,), "BYTES": (str,), "INT": (int, float), "UINT": (int, float), "FP": (float, int)}
 BESIDE = ("event_time", "entity")  # what a row may have beside its features
+MOST_TENSORS = 10_000  # a megabyte of empty ones would be a million errors, 1.6 s and 1 GB
 STRICT = ConfigDict(strict=True, extra="forbid")
 
 
@@ -53,8 +54,8 @@ class InferRequest(BaseModel):
 
     id: str = Field("", max_length=1_000)
     parameters: dict[str, Any] = {}
-    inputs: list[Tensor] = Field(min_length=1)
-    outputs: list[Wanted] = []
+    inputs: list[Tensor] = Field(min_length=1, max_length=MOST_TENSORS)
+    outputs: list[Wanted] = Field([], max_length=4)  # each at most once; a thousand times the ids of a thousand rows would be 40 MB
 
 
 class Inferred(NamedTuple):

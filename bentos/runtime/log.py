@@ -8,11 +8,13 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 import orjson
 
 SEGMENT = 8 << 20  # bytes after which a new segment begins
+AGE = 86_400.0  # seconds after which the next line begins one: what was left can be archived, and deleted when it is old
 
 
 class LogWriter:
@@ -26,9 +28,9 @@ class LogWriter:
             which are complete can be shipped and deleted.
     """
 
-    def __init__(self, folder: Path, fsync: bool = False, budget: int = 0, segment: int = SEGMENT) -> None:
+    def __init__(self, folder: Path, fsync: bool = False, budget: int = 0, segment: int = SEGMENT, age: float = AGE) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.fsync, self.budget = folder, fsync, budget
+        self.folder, self.fsync, self.budget, self.age = folder, fsync, budget, age
         self.segment = min(segment, budget // 4) if budget else segment
         self._lock = Lock()
         self._file, self._size = -1, 0
@@ -43,11 +45,13 @@ class LogWriter:
         """
         data = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)
         with self._lock:
-            if self._size + len(data) > self._limit:
+            if self._size + len(data) > self._limit or monotonic() > self._until:
                 self._make_room(len(data))
             written = os.write(self._file, data)
             if written != len(data):
                 os.ftruncate(self._file, self._size)
+                if not self._size:
+                    self.path.unlink(missing_ok=True)  # else each request that a full disk refuses would leave an empty segment
                 self._size = self._limit = self.segment  # a reader may have seen what was cut off: no other line may take its place
                 raise OSError(errno.ENOSPC, f"the disk took {written} of {len(data)} bytes", str(self.path))
             self._size += written
@@ -58,7 +62,7 @@ class LogWriter:
         """Flush to the disk and close; further lines are refused."""
         with self._lock:
             file, self._file = self._file, -1  # the number may soon be another file's
-            self._limit = float("inf")
+            self._limit = self._until = float("inf")
             os.fsync(file)
             os.close(file)
 
@@ -71,12 +75,12 @@ class LogWriter:
             if os.fstat(file).st_nlink:  # else it was taken for a dead writer's before it was locked, and deleted
                 break
             os.close(file)
-        self.path, self._file, self._size = path, file, 0
+        self.path, self._file, self._size, self._until = path, file, 0, monotonic() + self.age
         self._limit = 0 if self.budget else self.segment
 
     def _make_room(self, needed: int) -> None:
         """Begin a new segment when this one is full, and hold the folder's bytes against the budget. Called at a limit only."""
-        if self._size and self._size + needed > self.segment:
+        if self._size and (self._size + needed > self.segment or monotonic() > self._until):
             full = self._file
             self._begin()
             os.close(full)

@@ -6,8 +6,9 @@ Json = dict[str, Any]
 MOMENT = "2013-01-01T12:49:00+00:00"
 REFUSALS: dict[int, tuple[str, dict[str, str]]] = {
     400: (
-        "The body is not as the contract says.",
+        "The request is not as the contract says.",
         {
+            "header": "The request is ambiguous.",
             "json": "The body is not JSON: EOF while parsing a value at line 1 column 0.",
             "invalid": "1 field(s) of the request are wrong.",
             "unscorable": "1 row(s) cannot be scored.",
@@ -26,6 +27,7 @@ REFUSALS: dict[int, tuple[str, dict[str, str]]] = {
         {
             "not_ready": "The model is not loaded yet, or not any more.",
             "overloaded": "64 requests are waiting already.",
+            "crashed": "The model's process died over this request, or was silent for 10 s; it is started again.",
             "log": "The log cannot be written, and nothing is answered that is not logged.",
         },
     ),
@@ -86,6 +88,10 @@ def get(operation: str, summary: str, example: Any, statuses: tuple[int, ...] = 
 
 
 def _refusal(code: str, message: str, v2: bool) -> Json:
-    fields = {"invalid": [{"path": "rows.0.distance", "message": "The field is missing."}], "unscorable": [{"path": "rows.0", "message": "No finite score."}]}
+    fields = {
+        "header": [{"path": "authorization", "message": "The header is there more than once."}],
+        "invalid": [{"path": "rows.0.distance", "message": "The field is missing."}],
+        "unscorable": [{"path": "rows.0", "message": "No finite score."}],
+    }
     listed = fields.get(code, [])
     return {"error": message, "code": code, "fields": listed} if v2 else {"error": {"code": code, "message": message, "fields": listed}}

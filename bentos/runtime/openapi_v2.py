@@ -63,7 +63,7 @@ def infer_request(contract: Contract, row: Json) -> Json:
         "properties": {
             "id": {"type": "string", "maxLength": 1_000, "description": "Comes back with the answer."},
             "inputs": {"type": "array", "prefixItems": inputs, "items": False, "minItems": len(inputs), "maxItems": len(inputs)},
-            "outputs": {"type": "array", "items": wanted, "description": "The outputs to give; left out: all."},
+            "outputs": {"type": "array", "items": wanted, "maxItems": len(outputs_of(contract)), "description": "The outputs to give; left out: all."},
         },
     }
 

@@ -141,6 +141,16 @@ def test_a_full_segment_is_followed_by_another_and_only_the_newest_is_held(tmp_p
     assert not locked(writer.path)
 
 
+def test_a_segment_of_yesterday_is_left_with_the_next_line(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path, age=0)
+    for n in range(3):
+        writer.append([{"n": n}])
+
+    assert [orjson.loads(line)["n"] for line in read_lines(tmp_path)] == [0, 1, 2]
+    assert len(segments(tmp_path)) == 3
+    assert [path for path in segments(tmp_path) if locked(path)] == [writer.path]
+
+
 def test_lines_larger_than_a_segment_have_one_of_their_own(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path, segment=1_000)
     for n in range(3):
