@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     fsync: bool = Field(False, description="Flush each log line to the disk before its reply leaves.")
     predict_key: SecretStr = Field(SecretStr(""), description="Key for /predict; empty: none is asked.")
     feedback_key: SecretStr = Field(SecretStr(""), description="Key for /feedback; empty: none is asked.")
+    hash_key: SecretStr = Field(SecretStr(""), description="Secret of the hashes in the prediction log; empty, on one machine: one is made in <home>.")
 
     @property
     def root(self) -> Path:

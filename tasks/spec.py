@@ -19,6 +19,7 @@ from tasks.settings import Settings
 T = TypeVar("T", bound="FolderSpec")
 NAME = r"^[a-z][a-z0-9_]{0,40}$"
 Metric = Literal["roc_auc", "log_loss", "accuracy", "mae", "rmse"]
+TWO_WINDOWS = {"day": 2, "week": 14, "month": 62}  # days
 METRICS: dict[Task, tuple[Metric, ...]] = {
     "binary": ("roc_auc", "log_loss", "accuracy"),
     "multiclass": ("log_loss", "accuracy"),
@@ -138,7 +139,6 @@ class Serving(Resources):
     memory: str = Field("1Gi", pattern=r"^\d+[MG]i$")
     replicas: int = Field(2, ge=1, le=100, description="On a cluster: pods at least.")
     max_replicas: int = Field(4, ge=1, le=100, description="On a cluster: pods at most, when they are busy.")
-    threads: int = Field(1, ge=1, le=64)
     max_rows: int = Field(1_000, ge=1, le=10_000)
     slot: int | None = Field(None, ge=0, le=99, description="Port of the endpoint, counted from the first; none: the next free one.")
 
@@ -147,6 +147,14 @@ class Serving(Resources):
         if self.replicas > self.max_replicas:
             raise ValueError(f"replicas ({self.replicas}) is greater than max_replicas ({self.max_replicas})")
         return self
+
+
+class Log(Part):
+    """How long the lines of the prediction and feedback logs are kept."""
+
+    keep_days: int = Field(
+        400, ge=1, le=36_500, description="By the wall clock, since they were written. The default lets a year be held against the year before."
+    )
 
 
 class ModelSpec(FolderSpec):
@@ -167,6 +175,7 @@ class ModelSpec(FolderSpec):
     monitoring: Monitoring = Monitoring()
     triggers: Triggers = Triggers()
     serving: Serving = Serving()
+    log: Log = Log()
     schedule: str = Field("", description="Cron of scheduled retraining, UTC; empty: none.")
 
     @property
@@ -189,6 +198,8 @@ class ModelSpec(FolderSpec):
             f"{key} names {name!r}, which is no feature" for key in ("slices", "sensitive") for name in getattr(self, key) if name not in self.features
         ]
         problems += [f"feature {name!r} has a reserved name" for name in RESERVED if name in self.features]
+        if self.log.keep_days < (least := TWO_WINDOWS[self.monitoring.window]):
+            problems.append(f"log.keep_days is {self.log.keep_days}, and two monitoring windows of a {self.monitoring.window} take {least}: keep more days")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -220,13 +231,15 @@ class Project:
         """Spec of a model.
 
         Raises:
-            UnknownNameError: no such folder. SpecError: its model.toml is wrong.
+            UnknownNameError: no such folder. SpecError: its model.toml is wrong, or its dataset's dataset.toml, or it would log a personal column.
         """
         if name not in self.models():
             raise UnknownNameError("model", name, self.models(), self.root / "bentos")
         spec = _read(ModelSpec, self.root / "bentos" / name / "model.toml")
         if spec.dataset not in self.datasets():
             raise UnknownNameError("dataset", spec.dataset, self.datasets(), self.root / "bentos" / name / "model.toml")
+        if problems := _told_of_persons(spec, self.dataset(spec.dataset)):
+            raise SpecError(spec.folder / "model.toml", problems)
         return spec
 
     def dataset(self, name: str) -> DatasetSpec:
@@ -259,6 +272,16 @@ class Project:
                 if path.suffix in {".py", ".toml", ".json"} and path.is_file():
                     digest.update(f"{path.relative_to(self.root).as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
         return digest.hexdigest()
+
+
+def _told_of_persons(spec: ModelSpec, dataset: DatasetSpec) -> list[str]:
+    """Where a model would write down what a personal column of its dataset holds."""
+    named = f"which expectations/{dataset.name}/dataset.toml lists under personal"
+    plain = [name for name in spec.contract.logged if name in dataset.personal]
+    sliced = [name for name in spec.slices if name in dataset.personal]
+    return [f'feature {name!r}, {named}, needs log = "hash" or log = "omit": the prediction log must not hold its values' for name in plain] + [
+        f"`slices` names {name!r}, {named}: its values would stand in the ledger" for name in sliced
+    ]
 
 
 def _folders(root: Path, marker: str) -> list[str]:

@@ -21,6 +21,7 @@ class Feature(BaseModel):
     type: Literal["number", "integer", "boolean", "category"]
     nullable: bool = Field(False, description="True when training rows had nulls: a request may then omit it or send null.")
     closed: tuple[str, ...] = Field((), description="The only values there are; any other is refused instead of flagged.")
+    log: Literal["plain", "hash", "omit"] = Field("plain", description="How the prediction log keeps its values. A personal column is hashed or left out.")
     description: str = ""
 
 
@@ -34,6 +35,11 @@ class Contract(BaseModel):
     features: dict[str, Feature]
     classes: tuple[str, ...] = Field((), description="Multiclass: the labels, in the order of the answer's probabilities.")
     threshold: float = Field(0.5, gt=0, lt=1, description="Binary: the probability from which the prediction is true.")
+
+    @property
+    def logged(self) -> dict[str, Feature]:
+        """The features whose values the prediction log holds as they are; readers of the log know nothing of the others."""
+        return {name: feature for name, feature in self.features.items() if feature.log == "plain"}
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -1,6 +1,6 @@
 """What an endpoint does with a request: validate, score, write the log line, reply. No HTTP and no BentoML here."""
 
-import hashlib
+import hmac
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,12 +36,14 @@ class Place:
     max_skew: timedelta = timedelta(seconds=300)
     predict_key: str = field(default="", repr=False)
     feedback_key: str = field(default="", repr=False)
+    hash_key: str = field(default="", repr=False)
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self:
-        """Read `RATCHET_RELEASE`, `_LOG`, `_LOG_BYTES`, `_FSYNC`, `_MAX_SKEW_SECONDS`, `_PREDICT_KEY`, `_FEEDBACK_KEY`.
+        """Read `RATCHET_RELEASE`, `_LOG`, `_LOG_BYTES`, `_FSYNC`, `_MAX_SKEW_SECONDS`, `_PREDICT_KEY`, `_FEEDBACK_KEY`, `_HASH_KEY`.
 
-        Without `RATCHET_LOG` no log is kept; without `RATCHET_LOG_BYTES` each of its folders may grow without end.
+        Without `RATCHET_LOG` no log is kept; without `RATCHET_LOG_BYTES` each of its folders may grow without end; without `RATCHET_HASH_KEY`
+        no entity is logged, and a model with hashed features does not start.
         """
         log = environ.get("RATCHET_LOG", "")
         return cls(
@@ -52,6 +54,7 @@ class Place:
             max_skew=timedelta(seconds=float(environ.get("RATCHET_MAX_SKEW_SECONDS", "300"))),
             predict_key=environ.get("RATCHET_PREDICT_KEY", ""),
             feedback_key=environ.get("RATCHET_FEEDBACK_KEY", ""),
+            hash_key=environ.get("RATCHET_HASH_KEY", ""),
         )
 
 
@@ -69,7 +72,7 @@ class Endpoint:
     """Answers the requests of one model version.
 
     Raises:
-        ValueError: the artefact was trained under another contract than `models` are made from, or scores its golden rows otherwise.
+        ValueError: the artefact was trained under another contract than `models` are made from, or its log needs a key that it was not given.
     """
 
     def __init__(self, scorer: Scorer, models: Models, place: Place, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -78,6 +81,11 @@ class Endpoint:
             raise ValueError(
                 f"model.toml of {contract.name!r} is not the contract that version {card.version!r} was trained under: train again, or build from that commit"
             )
+        hashed = tuple(name for name, feature in contract.features.items() if feature.log == "hash")
+        if hashed and place.log and not place.hash_key:
+            raise ValueError(
+                f'{contract.name!r} logs {", ".join(hashed)} as keyed hashes, and RATCHET_HASH_KEY is not set: set it, or say log = "omit" in model.toml and train'
+            )
         self.scorer, self.models, self.place, self.clock = scorer, models, place, clock
         self.ready = False
         self.metrics = Metrics(card.name, card.version, scorer.possible_flags)
@@ -85,7 +93,7 @@ class Endpoint:
         logs = place.log / card.name if place.log else None
         self._predictions = LogWriter(logs / "predictions", place.fsync, place.log_bytes) if logs else None
         self._feedback = LogWriter(logs / "feedback", place.fsync, place.log_bytes) if logs else None
-        self._features = tuple(contract.features)
+        self._plain, self._hashed, self._key = tuple(contract.logged), hashed, place.hash_key.encode()
         self._head = {"v": 1, "model": card.name, "version": card.version, "release": place.release, "role": "champion"}
 
     @property
@@ -110,8 +118,9 @@ class Endpoint:
         self.ready = True
 
     def close(self) -> None:
-        """Take no more requests; flush and close the logs."""
+        """Take no more requests; flush and close the logs, end the model's process if it has one."""
         self.ready = False
+        self.scorer.close()
         for log in (self._predictions, self._feedback):
             if log:
                 log.close()
@@ -150,13 +159,15 @@ class Endpoint:
         answers, lines = [], []
         for row, score in zip(rows, scores, strict=True):
             answer = {"id": self._ids(), "prediction": self.scorer.decide(score), "score": score, "flags": self.scorer.flags(row)}
-            entity = row.get("entity")
+            entity, kept = row.get("entity"), dict(zip(self._plain, map(row.get, self._plain), strict=True))
+            for name in self._hashed:
+                kept[name] = None if row.get(name) is None else hash_of(row[name], self._key)
             line = {
                 "event_time": row.get("event_time") or wall,
                 "wall_time": wall,
-                "row": dict(zip(self._features, map(row.get, self._features), strict=True)),
+                "row": kept,
                 "latency_us": latency,
-                "entity": hash_of(entity) if entity else "",
+                "entity": hash_of(entity, self._key) if entity and self._key else "",
             }
             answers.append(answer)
             lines.append(self._head | line | answer)
@@ -211,9 +222,9 @@ class Endpoint:
                 self.metrics.flag(flag)
 
 
-def hash_of(entity: str) -> str:
-    """What the log keeps of an entity: 16 hex digits of its sha256."""
-    return hashlib.sha256(entity.encode()).hexdigest()[:16]
+def hash_of(value: object, key: bytes) -> str:
+    """What the log keeps of an entity or a hashed feature: 16 hex digits of the HMAC-SHA256 of its text."""
+    return hmac.digest(key, str(value).encode(), "sha256")[:8].hex()
 
 
 def _parsed(model: type[BaseModel], body: bytes) -> Any:

@@ -1,13 +1,17 @@
 """`ratchet explain ID`: an answered row again, step by step, and whether today's replay equals what was answered."""
 
+import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.commands.answered import find
+from deployments.commands.answered import find, unknown
 from deployments.commands.console import JsonOption, columns, history, settings, show
-from tasks.errors import UnknownNameError
+from tasks.errors import SpecError
+from tasks.hash_key import known_hash_key
 from tasks.ledger.questions import version
 
 if TYPE_CHECKING:
@@ -18,7 +22,13 @@ if TYPE_CHECKING:
 WIDE = 24  # columns after a step; of more, only those that are not zero are printed
 
 
-def explain(name: Annotated[str, typer.Argument(metavar="ID", help="Id of an answered row.")], as_json: JsonOption = False) -> None:
+def explain(
+    name: Annotated[str, typer.Argument(metavar="ID", help="Id of an answered row.")],
+    row_file: Annotated[
+        Path | None, typer.Option("--row", metavar="FILE", help="JSON object with the features that the log withholds, as they were sent.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Replay an answered row through its version's training-side pipeline. Exit code 0: the same score; 1: another one.
 
     It opens the version's pickled pipeline, here and nowhere else, after its bytes were held against the digest in the ledger.
@@ -28,16 +38,28 @@ def explain(name: Annotated[str, typer.Argument(metavar="ID", help="Id of an ans
     found = settings()
     line = find(local_copy(found), name)
     if line is None:
-        raise UnknownNameError("answered row", name, (), "log")
+        raise unknown("answered row", name, "log", found, datetime.now(UTC))
     row = version(history(found), line.model, line.version)
     from tasks.explain.answer import replayed
     from tasks.spec import Project
     from tasks.store import Store
 
     Project.of(found)  # the pickle may name the author's own code, which imports from this project
-    replay = replayed(line, row, Store.of(found))
+    replay = replayed(line, row, Store.of(found), _given(row_file), known_hash_key(found))
     show(replay, as_json, "\n".join(_told(replay)))
     raise typer.Exit(0 if replay.equal else 1)
+
+
+def _given(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        given = json.loads(path.read_bytes())
+    except (OSError, ValueError) as err:
+        raise SpecError(path, [f"is no JSON object: {type(err).__name__}"]) from None  # the message may hold a value
+    if not isinstance(given, dict):
+        raise SpecError(path, ["is no JSON object"])
+    return given
 
 
 def _told(replay: "Replayed") -> list[str]:

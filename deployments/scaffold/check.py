@@ -1,7 +1,7 @@
 """`ratchet check`: what is still wrong with a model or a dataset, by file and line. Everything is tried on the dataset's own rows."""
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import pandas as pd
 from deployments.scaffold.problems import Level, Problem, line_of, problems_of
 from deployments.scaffold.trial import served, tried
 from tasks.data import source
-from tasks.data.validation import load_suite, validate
+from tasks.data.suite import Suite, load_served_suite, load_suite
+from tasks.data.validation import validate
 from tasks.errors import SourceError, SpecError, UnknownNameError
 from tasks.spec import DatasetSpec, Project
 
@@ -52,13 +53,14 @@ def _model(name: str, project: Project) -> Iterator[Problem]:
     except SpecError as err:
         yield from problems_of(err, folder / "model.toml")
         return
-    suite = project.root / "expectations" / spec.dataset / f"{name}.json"
+    path = project.root / "expectations" / spec.dataset / f"{name}.json"
     read = yield from _dataset(spec.dataset, project)
-    yield from _suite(suite)
+    suite = yield from _suite(path, lambda _: load_served_suite(spec))
     if read is not None:
         frame = yield from tried(spec, read.spec, read.raw, project)
-        if frame is not None:
-            yield from _held(frame, suite, "the model's training rows")
+        if frame is not None and suite is not None:
+            logged = frame.drop(columns=spec.features.keys() - spec.contract.logged.keys())
+            yield from _held(logged, suite, path, "the model's training rows", read.spec.personal)
     yield from served(spec)
 
 
@@ -67,7 +69,7 @@ def _dataset(name: str, project: Project) -> Generator[Problem, None, Read | Non
     toml = folder / "dataset.toml"
     yield from _decisions(folder)
     yield from _syntax(folder / "source.py")
-    yield from _suite(folder / "raw.json")
+    suite = yield from _suite(folder / "raw.json")
     try:
         spec = project.dataset(name)
         batch = spec.first[0] if spec.first else "all" if spec.period == "all" else ""
@@ -84,7 +86,8 @@ def _dataset(name: str, project: Project) -> Generator[Problem, None, Read | Non
     wrong = [(key, column) for key in ("entity", "outcome", "personal") for column in getattr(spec, key) if column not in raw]
     for key, column in wrong:
         yield Problem(toml, line_of(toml, key), f"{key} names {column!r}, which is no column of the rows (they have: {', '.join(map(str, raw.columns[:20]))})")
-    yield from _held(raw, folder / "raw.json", f"batch {batch!r}")
+    if suite is not None:
+        yield from _held(raw, suite, folder / "raw.json", f"batch {batch!r}", spec.personal)
     return None if wrong else Read(spec, raw)
 
 
@@ -100,21 +103,18 @@ def _unreadable(err: SourceError, folder: Path) -> Problem:
     return Problem(spec, line_of(spec, "time" if "time column" in str(err) else "source"), str(err))
 
 
-def _suite(path: Path) -> Iterator[Problem]:
+def _suite(path: Path, load: Callable[[Path], Suite] = load_suite) -> Generator[Problem, None, Suite | None]:
     try:
-        load_suite(path)
+        return load(path)
     except SpecError as err:
         yield from problems_of(err, path)
+        return None
 
 
-def _held(frame: pd.DataFrame, path: Path, what: str) -> Iterator[Problem]:
-    try:
-        suite = load_suite(path)
-    except SpecError:
-        return  # told as a problem of the suite
+def _held(frame: pd.DataFrame, suite: Suite, path: Path, what: str, private: Collection[str]) -> Iterator[Problem]:
     # Training rows have no answers yet, which a suite of served rows may look at.
     asked = tuple(each for each in suite.expectations if "prediction" not in each.columns or "prediction" in frame)
-    validation = validate(frame, suite.model_copy(update={"expectations": asked}))
+    validation = validate(frame, suite.model_copy(update={"expectations": asked}), private)
     if validation.findings:
         yield Problem(path, 1, f"{what}: {validation.verdict_sentence}", "warning")
 

@@ -106,7 +106,7 @@ def _write_from_rows(proposal: Proposal, data: Path, model: Path) -> None:
     features = _features(model / "pipeline.py")(raw.drop(columns=list(dataset.outcome)))
     rows = typed(features, spec)
     (data / "raw.json").write_text(profile.raw_suite(dataset, raw), encoding="utf-8")
-    (data / f"{spec.name}.json").write_text(profile.feature_suite(dataset.name, spec.name, rows, spec.features), encoding="utf-8")
+    (data / f"{spec.name}.json").write_text(profile.feature_suite(dataset.name, spec.name, rows, spec.contract.logged), encoding="utf-8")
     (model / "sample.json").write_text(spec_files.sample_json(features, proposal), encoding="utf-8")
 
 

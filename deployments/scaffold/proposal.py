@@ -87,7 +87,7 @@ class Proposal:
     def slices(self) -> tuple[str, ...]:
         """Features with a few groups that are big enough to be judged one by one."""
         few = [column for column in self.columns.features if column.kind in {"category", "boolean"}]
-        return tuple(column.name for column in few if self._groups(column.raw) >= 2)[:3]
+        return tuple(column.name for column in few if column.raw not in self.personal and self._groups(column.raw) >= 2)[:3]
 
     def _groups(self, raw: str) -> int:
         counts = self.table.frame[raw].value_counts()

@@ -10,6 +10,8 @@ from deployments.scaffold.proposal import Proposal
 from deployments.scaffold.wording import filled, oneline, question, quoted
 
 SAMPLE_ROWS = 2
+MADE_UP = {"number": 0.0, "integer": 0, "boolean": False, "category": "made up"}
+PERSONAL = ' # DECIDE: does the model need it? The log of requests keeps a hash; "omit" keeps nothing.'
 NO_TIME = """# There is no time column, so the order of the rows counts as time: the last fifth of them is the hold-out, and new rows go to the end.
 # DECIDE: is one of the columns a time after all? Then name it: time = "<column>"."""
 MIXED = """# There is no time column, and the file lies in the order of its label: source.py mixes its rows, and a fifth of them, by chance, is the hold-out.
@@ -53,7 +55,7 @@ def model_toml(it: Proposal) -> str:
         sensitive=", ".join(map(quoted, it.sensitive)),
         label=quoted(it.target.column),
         truth=_truth(it),
-        features="\n".join(map(_feature, it.contract)),
+        features="\n".join(_feature(column, column.raw in it.personal) for column in it.contract),
         left="".join(f"# Left out {oneline(left.raw)}: {oneline(left.reason)}.\n" for left in it.columns.left),
         block_why="days are drawn together, because the rows of a day are alike"
         if it.sizes.block == "day"
@@ -63,9 +65,12 @@ def model_toml(it: Proposal) -> str:
 
 
 def sample_json(features: pd.DataFrame, it: Proposal) -> str:
-    """`sample.json`: a request of rows that `features()` made, those with the fewest nulls first."""
+    """`sample.json`: a request of rows that `features()` made, those with the fewest nulls first; nobody's personal values."""
     fewest = features.isna().sum(axis=1).sort_values(kind="stable").index[:SAMPLE_ROWS]
-    request = [{column.name: _value(features.at[row, column.name], column) for column in it.contract} for row in fewest]
+    request = [
+        {column.name: MADE_UP[column.kind] if column.raw in it.personal else _value(features.at[row, column.name], column) for column in it.contract}
+        for row in fewest
+    ]
     return json.dumps({"rows": request}, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -85,8 +90,9 @@ def _truth(it: Proposal) -> str:
     return "# Whole numbers are classes under their digits." if it.target.task == "multiclass" else "# A row without a number here is not trained on."
 
 
-def _feature(column: Column) -> str:
-    return f'{column.name} = {{ type = "{column.kind}"{", nullable = true" if column.nullable else ""} }}'
+def _feature(column: Column, personal: bool) -> str:
+    more = (", nullable = true" if column.nullable else "") + (', log = "hash"' if personal else "")
+    return f'{column.name} = {{ type = "{column.kind}"{more} }}{PERSONAL if personal else ""}'
 
 
 def _trusted(it: Proposal) -> str:

@@ -14,7 +14,7 @@ from tasks.data import snapshot as snapshots
 from tasks.data import source
 from tasks.data.findings import findings_markdown
 from tasks.data.ingest import due, ingest_batch, waive
-from tasks.data.validation import load_suite, validate
+from tasks.data.validation import load_served_suite, validate
 from tasks.installation import Installation
 from tasks.ledger.questions import newest_time, rows
 from tasks.ledger.rows import BatchRow, Finding
@@ -70,14 +70,17 @@ def report_batches(dataset: str, taken: Sequence[BatchRow]) -> State[Any]:
 
 
 def served_rows_validator(model: str) -> Callable[[pd.DataFrame], tuple[bool, tuple[Finding, ...]]]:
-    """A function that holds served rows against the model's suite: (blocked, findings)."""
+    """A function that holds served rows against the model's suite: (blocked, findings).
+
+    Raises, when it is called:
+        SpecError: as `load_served_suite`.
+    """
     project = Installation.of().project
     spec = project.model(model)
     private = project.dataset(spec.dataset).personal
-    path = spec.folder.parents[1] / "expectations" / spec.dataset / f"{model}.json"
 
     def check(frame: pd.DataFrame) -> tuple[bool, tuple[Finding, ...]]:
-        validation = validate(frame, load_suite(path), private)
+        validation = validate(frame, load_served_suite(spec), private)
         return validation.blocked, validation.findings
 
     return check

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tasks.data.findings import shown
 from tasks.data.suite_lint import Problem, columns_of, entry_lines, is_entry, lint
 from tasks.errors import SpecError
+from tasks.spec import ModelSpec
 
 
 class Expectation(BaseModel):
@@ -75,6 +76,26 @@ def load_suite(path: Path) -> Suite:
         raise SpecError(path, [_worded(problem, entries, lines) for problem in sorted(problems, key=lambda p: -1 if p.entry is None else p.entry)])
     kept = ("type", "kwargs", "severity")
     return Suite(name=content["name"], digest=digest, expectations=tuple(Expectation(**{k: e[k] for k in kept if k in e}) for e in entries))
+
+
+def load_served_suite(spec: ModelSpec) -> Suite:
+    """Read the suite of a model's served rows.
+
+    Raises:
+        SpecError: as `load_suite`, or it asks for a feature that the prediction log does not hold as it was sent.
+    """
+    path = spec.folder.parents[1] / "expectations" / spec.dataset / f"{spec.name}.json"
+    suite = load_suite(path)
+    lines = entry_lines(path.read_text(encoding="utf-8"))
+    problems = [
+        f'line {line}: {check.type} asks for {name!r}, which the prediction log does not hold (log = "{spec.features[name].log}" in model.toml): remove it'
+        for line, check in zip(lines, suite.expectations, strict=True)
+        for name in check.columns
+        if name in spec.features.keys() - spec.contract.logged.keys()
+    ]
+    if problems:
+        raise SpecError(path, problems)
+    return suite
 
 
 @contextmanager

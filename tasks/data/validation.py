@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.data.findings import expected_text, observed_text, phrase, shown
 from tasks.data.suite import Expectation, Suite, quiet
+from tasks.data.suite import load_served_suite as load_served_suite
 from tasks.data.suite import load_suite as load_suite  # whoever validates loads a suite first
 from tasks.ledger.rows import Finding
 

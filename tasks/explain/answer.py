@@ -1,6 +1,8 @@
 """An answered row, replayed: through each step of the training-side pipeline, and through the model that was served."""
 
 import io
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from bentos.runtime.scoring import Score
 from tasks.explain.contributions import Contributions, contributions
 from tasks.explain.pipeline import ReplayError, open_pipeline
 from tasks.explain.steps import Step, last, replay
+from tasks.explain.withheld import completed
 from tasks.ledger.rows import VersionRow
 from tasks.store import Ref, Store
 
@@ -40,20 +43,21 @@ class Replayed(BaseModel):
     contributions: Contributions
 
 
-def replayed(line: PredictionLine, version: VersionRow, store: Store) -> Replayed:
-    """Replay an answered row.
+def replayed(line: PredictionLine, version: VersionRow, store: Store, given: Mapping[str, Any] = MappingProxyType({}), key: str = "") -> Replayed:
+    """Replay an answered row. `given` and `key` are for what the log withholds of it, as `completed` takes them.
 
     Raises:
-        StoreError, ReplayError: the version's files cannot be opened. ReplayError: its pipeline fails on the row.
+        StoreError, ReplayError: the version's files cannot be opened. ReplayError: its pipeline fails on the row. WithheldError: as `completed`.
     """
     served, trained = open_pipeline(version, store)
     contract, pipeline = trained.card.contract, trained.scores.pipeline  # type: ignore[attr-defined]  # it is the scikit-learn one
+    row = completed(line, contract, given, key)
     reference = pd.read_parquet(io.BytesIO(store.get(Ref.parse(version.reference)))) if version.reference else None
     try:
-        steps, data = replay(pipeline, contract.frame(pd.DataFrame([line.row], columns=list(contract.features))))
+        steps, data = replay(pipeline, contract.frame(pd.DataFrame([row], columns=list(contract.features))))
         steps.append(last(pipeline, data))
-        scores = [scorer.score_rows([line.row])[0] for scorer in (trained, served)]
-        moved = contributions(trained, pipeline, data, line.row, reference)
+        scores = [scorer.score_rows([row])[0] for scorer in (trained, served)]
+        moved = contributions(trained, pipeline, data, row, reference)
     except Exception as err:  # an author's step may raise anything; the row was answered, so it says something of today's code
         remedy = "Compare today's code and packages with the version's."
         raise ReplayError(version, f"its pipeline fails on this row ({type(err).__name__}: {err})", remedy) from err
@@ -64,8 +68,8 @@ def replayed(line: PredictionLine, version: VersionRow, store: Store) -> Replaye
         model=line.model,
         version=line.version,
         format=version.format,
-        row=line.row,
-        missing=tuple(name for name in contract.features if name not in line.row),
+        row=row,
+        missing=tuple(name for name in contract.features if name not in row),
         steps=tuple(steps),
         answered=line.score,
         pipeline=scores[0],

@@ -76,7 +76,9 @@ def _linear(pipeline: Any, data: Any, contract: Contract, predicted: Any) -> Con
 
 def _replaced(scorer: Scorer, row: Row, reference: pd.DataFrame) -> Contributions:
     contract = scorer.card.contract
-    ordinary = {name: _ordinary(reference[name], feature) for name, feature in contract.features.items() if name in reference}
+    ordinary = {
+        name: _ordinary(reference[name], feature) for name, feature in contract.logged.items() if name in reference
+    }  # of the others it would be another person's
     given = scorer.score_rows([row])[0]
     of = "score" if not isinstance(given, list) else f"score of {scorer.decide(given)}"
     place = int(np.argmax(given))

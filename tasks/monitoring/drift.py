@@ -69,8 +69,8 @@ class Drift:
 
 
 def kinds(contract: Contract) -> dict[str, Kind]:
-    """How each column is compared, the prediction last."""
-    found: dict[str, Kind] = {name: "category" if feature.type == "category" else "number" for name, feature in contract.features.items()}
+    """How each column is compared, the prediction last. Features that the log does not hold as they were sent cannot be."""
+    found: dict[str, Kind] = {name: "category" if feature.type == "category" else "number" for name, feature in contract.logged.items()}
     return found | {PREDICTION: "category" if contract.task == "multiclass" else "number"}
 
 

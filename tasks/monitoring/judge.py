@@ -73,7 +73,7 @@ def judge(spec: ModelSpec, settings: Settings, store: Store, history: History, v
 
 @dataclass(frozen=True)
 class Served:
-    """The rows of a window that the version which answered most of them answered."""
+    """The rows of a window that the version which answered most of them answered. `features` are those that the log holds as they were sent."""
 
     window: Window
     version: VersionRow
@@ -94,7 +94,8 @@ def _served(window: Window, logs: Logs, history: History, spec: ModelSpec, label
     name = str(rows_of["version"].value_counts().sort_index(ascending=False, kind="stable").idxmax())
     answers = rows_of[rows_of["version"] == name]
     whole = complete(window, rows_of, watermark(logs.newest), label_delay)
-    return Served(window, version(history, spec.name, name), answers, logs.features.loc[answers.index], len(rows_of) - len(answers), whole, logs)
+    features = logs.features.loc[answers.index, [*spec.contract.logged]]
+    return Served(window, version(history, spec.name, name), answers, features, len(rows_of) - len(answers), whole, logs)
 
 
 def _facts(served: Served, spec: ModelSpec, store: Store, validate_rows: Validate) -> verdict.Facts:

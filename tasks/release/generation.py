@@ -16,6 +16,7 @@ import httpx
 
 from bentos.runtime.release import Release
 from bentos.runtime.unix_socket import short_path
+from tasks.hash_key import hash_key
 from tasks.settings import Settings
 
 FINISH_SECONDS = 30  # for what is under way, after the grace for idle connections; the service itself gives up on a request after 10 s
@@ -169,7 +170,11 @@ class _PrivateTransport(httpx.AsyncBaseTransport):
 
 
 def environment(settings: Settings, release: Release) -> dict[str, str]:
-    """Environment of a host process: the caller's, without what leads to the ledger, the store or Prefect, and what the service is told."""
+    """Environment of a host process: the caller's, without what leads to the ledger, the store or Prefect, and what the service is told.
+
+    Raises:
+        PlatformError: as `hash_key`.
+    """
     ours = {f"RATCHET_{name.upper()}" for name in Settings.model_fields}
     inherited = {name: value for name, value in os.environ.items() if name not in ours and not name.startswith("PREFECT_")}
     told = {
@@ -179,6 +184,7 @@ def environment(settings: Settings, release: Release) -> dict[str, str]:
         "RATCHET_MAX_SKEW_SECONDS": str(settings.max_skew_seconds),
         "RATCHET_PREDICT_KEY": settings.predict_key.get_secret_value(),
         "RATCHET_FEEDBACK_KEY": settings.feedback_key.get_secret_value(),
+        "RATCHET_HASH_KEY": hash_key(settings),
         "OMP_NUM_THREADS": "1",  # more cost 4 to 8 times the throughput when cores are shared
     }
     return inherited | told

@@ -52,7 +52,7 @@ def json_of(row: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def address(endpoint: MakeEndpoint, serve: Serve) -> str:
-    return serve(endpoint())
+    return serve(endpoint(hash_key="k"))
 
 
 @pytest.mark.parametrize(("binary", "wide"), [(True, True), (True, False), (False, True), (False, False)])
@@ -73,7 +73,7 @@ def test_tritonclient_gets_the_answers_and_the_log_lines_of_predict(address: str
     own = ("id", "latency_us")
     assert [{k: v for k, v in line.items() if k not in own} for line in lines[:3]] == [{k: v for k, v in line.items() if k not in own} for line in lines[3:]]
     assert [line["id"].encode() for line in lines[3:]] == found.as_numpy("id").tolist()
-    assert (lines[3]["event_time"], lines[3]["entity"]) == ("2013-05-01T12:00:00+00:00", hash_of("N101"))
+    assert (lines[3]["event_time"], lines[3]["entity"]) == ("2013-05-01T12:00:00+00:00", hash_of("N101", b"k"))
 
 
 @pytest.mark.parametrize(("task", "shape"), [("regression", (3,)), ("multiclass", (3, 3))])

@@ -95,11 +95,11 @@ def test_a_reply_is_as_the_response_model_says_and_fits_the_task(endpoint: MakeE
         assert answer["prediction"] == ("wet", "dry", "icy")[answer["score"].index(max(answer["score"]))]
 
 
-def test_a_line_per_row_is_in_the_log_when_the_reply_is_there(client: Client, row: Row, logged: Logged) -> None:
+def test_a_line_per_row_is_in_the_log_when_the_reply_is_there(endpoint: MakeEndpoint, row: Row, logged: Logged) -> None:
     sent = row | {"event_time": "2013-05-01T08:00:00-04:00", "entity": "N101"}
     del sent["temp"]
 
-    reply = client.post("/predict", json={"rows": [sent, row]}).json()
+    reply = client_of(endpoint(hash_key="k")).post("/predict", json={"rows": [sent, row]}).json()
 
     first, second = (PredictionLine.model_validate(line) for line in logged("predictions"))
     assert [first.id, second.id] == [answer["id"] for answer in reply["answers"]]
@@ -107,7 +107,7 @@ def test_a_line_per_row_is_in_the_log_when_the_reply_is_there(client: Client, ro
     assert (first.event_time, first.wall_time) == ("2013-05-01T12:00:00+00:00", "2013-06-01T12:00:00+00:00")
     assert second.event_time == second.wall_time
     assert first.row == {name: sent.get(name) for name in row}
-    assert (first.entity, second.entity) == (hash_of("N101"), "")
+    assert (first.entity, second.entity) == (hash_of("N101", b"k"), "")
     assert first.release == "r1"
 
 
@@ -365,11 +365,13 @@ def test_requests_that_wait_for_the_thread_are_bounded(endpoint: MakeEndpoint, m
 
 def test_the_environment_says_where_a_server_runs() -> None:
     told = {"RATCHET_LOG": "/x", "RATCHET_LOG_BYTES": "9000", "RATCHET_FSYNC": "true", "RATCHET_MAX_SKEW_SECONDS": "60", "RATCHET_PREDICT_KEY": "k"}
+    told |= {"RATCHET_HASH_KEY": "h"}
 
     place = Place.of({"RATCHET_RELEASE": "r9"} | told)
 
-    assert place == Place("r9", Path("/x"), log_bytes=9_000, fsync=True, max_skew=timedelta(seconds=60), predict_key="k")
+    assert place == Place("r9", Path("/x"), log_bytes=9_000, fsync=True, max_skew=timedelta(seconds=60), predict_key="k", hash_key="h")
     assert "k'" not in repr(place)
+    assert "h'" not in repr(place)
     assert Place.of({}) == Place.of({"RATCHET_LOG_BYTES": ""}) == Place()
 
 

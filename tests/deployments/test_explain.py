@@ -2,11 +2,18 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from trained import endpoint, ratchet, train_all
 
+from bentos.runtime.contract import Feature
+from bentos.runtime.endpoint import hash_of
+from bentos.runtime.scoring import Card
+from tasks.hash_key import hash_key
 from tasks.installation import Installation
+from tasks.ledger.questions import champion
+from tasks.store import Ref
 
 Run = Callable[..., int]
 ROW = {"km": 2.5, "age": None, "city": "b", "tariff": "night", "shared": True, "hour": 13}
@@ -69,6 +76,50 @@ def test_a_replay_that_is_another_is_exit_code_1(run: Run, here: Installation, i
     assert "does NOT equal what was answered" in said
     assert " instead of " in said
     path.write_text(kept)
+
+
+@pytest.fixture
+def withheld(here: Installation, ids: dict[str, str], tmp_path: Path) -> str:
+    """Id of a row of rides_paid as a version that hashes `city` and leaves `km` out would have logged it."""
+    version = champion(here.ledger.read(), "rides_paid")
+    assert version is not None
+    folder = here.store.get_tree(Ref.parse(version.artefact), tmp_path / "artefact")
+    card = Card.load(folder)
+    features = card.contract.features | {"city": Feature(type="category", log="hash"), "km": Feature(type="number", log="omit")}
+    (folder / "card.json").chmod(0o644)
+    card.model_copy(update={"contract": card.contract.model_copy(update={"features": features})}).save(folder)
+    name = f"withheld-{tmp_path.name}"
+    here.ledger.append(version.model_copy(update={"decision": name, "version": name, "artefact": str(here.store.put_tree(folder))}))
+    [path] = (here.settings.logs / "rides_paid" / "predictions").glob("*.jsonl")
+    line = json.loads(path.read_text().splitlines()[0])
+    row = {name: value for name, value in line["row"].items() if name != "km"} | {"city": hash_of("b", hash_key(here.settings).encode())}
+    with path.open("a") as file:
+        file.write(json.dumps(line | {"id": name, "version": name, "row": row}, separators=(",", ":")) + "\n")
+    return name
+
+
+def test_a_row_of_which_the_log_holds_a_part_is_exit_code_2_and_says_which(run: Run, withheld: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("explain", withheld) == 2
+
+    said = capsys.readouterr().err
+    assert "the prediction log holds km not at all, city only as a hash" in said
+    assert f"`ratchet why {withheld}`" in said
+    assert run("why", withheld) == 0
+
+
+def test_with_the_rest_of_the_row_from_a_file_it_is_replayed(run: Run, withheld: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rest = tmp_path / "rest.json"
+    rest.write_text('{"km": 2.5, "city": "b"}')
+    assert run("explain", withheld, "--row", str(rest)) == 0
+    assert "today's replay equals what was answered" in capsys.readouterr().out
+
+    rest.write_text('{"km": 2.5, "city": "c"}')
+    assert run("explain", withheld, "--row", str(rest)) == 2
+    assert "city was given with another value than was sent" in capsys.readouterr().err
+
+    rest.write_text("[]")
+    assert run("explain", withheld, "--row", str(rest)) == 2
+    assert "rest.json: is no JSON object" in capsys.readouterr().err
 
 
 def test_an_id_that_no_log_holds_is_exit_code_2(run: Run, ids: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:

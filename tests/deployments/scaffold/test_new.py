@@ -323,6 +323,22 @@ def test_days_that_could_be_months_are_left_to_a_person(tmp_path: Path) -> None:
     assert "# DECIDE: '%d/%m/%Y' and '%m/%d/%Y' both fit every value" in (tmp_path / "expectations" / "scaf_doubt" / "source.py").read_text()
 
 
+def test_a_personal_column_that_becomes_a_feature_is_hashed_and_its_values_stand_in_no_sample(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    people = [f"person{number}@example.com" for number in range(12)]
+    frame = rents(400).drop(columns="day").assign(**{"E-Mail": rng.choice(people, 400), "phone": rng.integers(10**6, 10**6 + 8, 400)})
+
+    spec, _, _ = written(tmp_path, frame, "scaf_person", "rent")
+
+    assert {name: feature.log for name, feature in spec.features.items() if feature.log != "plain"} == {"e_mail": "hash", "phone": "hash"}
+    assert [str(problem) for problem in check("scaf_person", Project(tmp_path)) if problem.level != "hint"] == []
+    sample = (spec.folder / "sample.json").read_text()
+    assert "@example.com" not in sample
+    assert {row["phone"] for row in json.loads(sample)["rows"]} == {0}
+    suite = load_suite(tmp_path / "expectations" / "scaf_person" / "scaf_person.json")
+    assert {column for each in suite.expectations for column in each.columns} == {"metres", "rooms", "floor"}
+
+
 def test_nothing_is_ever_written_over(made: Made) -> None:
     before = {path: path.read_bytes() for path in made.files["scaf_rent"]}
 

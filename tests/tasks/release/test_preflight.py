@@ -71,6 +71,29 @@ def test_a_version_that_is_as_it_must_be_passes_and_leaves_no_line_in_the_log(tm
     assert not settings.logs.exists()
 
 
+def hash_colours(bento: Path) -> None:
+    """As a model whose `colour` is personal is packed."""
+    toml, folder = bento / "src" / "bentos" / "toy" / "model.toml", artefact_in(bento)
+    toml.write_text(toml.read_text().replace("nullable = true }", 'nullable = true, log = "hash" }'))
+    Card.load(folder).model_copy(update={"contract": Contract.load(toml)}).save(folder)
+
+
+def test_a_version_that_logs_hashes_is_tried_with_a_key(tmp_path: Path) -> None:
+    bento = hosting.copy(hosting.bento(1.0), tmp_path / "bento").path
+    hash_colours(bento)
+
+    preflight(hosting.release(bento), bento, hosting.spec(), hosting.settings(tmp_path / "home"))
+
+
+def test_without_a_key_it_does_not_start_and_says_why(tmp_path: Path) -> None:
+    bento = hosting.copy(hosting.bento(1.0), tmp_path / "bento").path
+    hash_colours(bento)
+    change_service(bento, "import os\nos.environ['RATCHET_HASH_KEY'] = ''\n")  # as in a pod whose secret lacks it
+
+    with pytest.raises(ReleaseError, match=r"ValueError: 'toy' logs colour as keyed hashes, and RATCHET_HASH_KEY is not set: set it"):
+        preflight(hosting.release(bento), bento, hosting.spec(), hosting.settings(tmp_path / "home"))
+
+
 @pytest.mark.parametrize(
     ("change", "found"),
     [
