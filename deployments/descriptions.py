@@ -63,6 +63,7 @@ Record: the run's page""",
     "reconcile": """\
 Looks for what was decided and never ended, and starts it again; what died is closed or undone. Safe to run at any time.
 
+- Archives old lines of each model's log and deletes those older than its `log.keep_days`, also while a monitor is paused.
 - Paused, a training that died is not started again.
 
 Record: `ratchet status`""",

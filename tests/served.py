@@ -51,15 +51,14 @@ def day(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def write_predictions(folder: Path, frame: pd.DataFrame, version: str = VERSION, prefix: str = "r", **changed: Any) -> list[str]:
-    """Append the rows as the endpoint logs them; returns their ids."""
-    ids = [f"{prefix}-{i}" for i in range(len(frame))]
+def prediction_lines(frame: pd.DataFrame, version: str = VERSION, prefix: str = "r", **changed: Any) -> list[dict[str, Any]]:
+    """The lines that the endpoint logs of rows."""
     values = frame.astype(object).where(frame.notna(), None).to_dict("records")
     lines = []
-    for i, row in zip(ids, values, strict=True):
+    for i, row in enumerate(values):
         line = {
             "v": 1,
-            "id": i,
+            "id": f"{prefix}-{i}",
             "model": "late",
             "version": version,
             "release": "1",
@@ -68,8 +67,22 @@ def write_predictions(folder: Path, frame: pd.DataFrame, version: str = VERSION,
         }
         line |= {"wall_time": "2026-11-01T00:00:00+00:00", "row": {name: row[name] for name in FEATURES if name in row}, "score": row["prediction"]}
         lines.append(line | {"prediction": row["prediction"] >= 0.5, "flags": [], "latency_us": 80, "entity": ""} | changed)
-    append(folder / "predictions" / "1.jsonl", lines)
-    return ids
+    return lines
+
+
+def write_predictions(folder: Path, frame: pd.DataFrame, version: str = VERSION, prefix: str = "r", **changed: Any) -> list[str]:
+    """Append the rows as the endpoint logs them; returns their ids."""
+    append(folder / "predictions" / "1.jsonl", prediction_lines(frame, version, prefix, **changed))
+    return [f"{prefix}-{i}" for i in range(len(frame))]
+
+
+def write_segment(folder: Path, begun: datetime, data: bytes, pod: str = "", start: int = 0) -> Path:
+    """A segment of a log folder whose writer is gone, or with a pod a shipped piece of one."""
+    name = f"{begun:%Y%m%dT%H%M%S.%f}Z-7"
+    path = folder / (f"{pod}-{name}-{start:012}.jsonl" if pod else f"{name}.jsonl")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
 
 
 def write_labels(folder: Path, ids: Sequence[str], labels: Sequence[Any], times: Sequence[str]) -> None:

@@ -1,12 +1,9 @@
 """Where readers find the prediction log: in place on one machine; on a cluster as a copy of what the serving pods shipped.
 
-A shipped object, a piece, holds the bytes of one segment from the offset in its name on, and never changes. A merged piece holds those of several.
-A piece whose bytes lie in another one is left out, whatever put it there or left it behind: each line is read once.
+A piece whose bytes lie in another one or in an archive is left out, whatever put it there or left it behind: each line is read once.
 """
 
-import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,29 +13,12 @@ import fsspec
 
 from bentos.runtime.ship import S3, put
 from tasks.errors import PlatformError
+from tasks.monitoring.archive import spans_in
+from tasks.monitoring.pieces import Archive, Piece, Span, needed, outside, runs, standing
 from tasks.settings import Settings
 
-NAME = re.compile(r"(?P<segment>.+-\d{8}T\d{6}\.\d{6}Z-\d+)(-\d{12})?-(?P<start>\d{12})\.jsonl")
 ENOUGH = 16  # pieces in a row that are worth a merge: a request each for every reader, against one rewrite of a few MB
 TRIES = 5  # listings before a reader gives up on pieces that are merged under its hands
-
-
-@dataclass(frozen=True, order=True)
-class Piece:
-    """Bytes `start` to `end` of a segment; `path` is relative to the log's URL, and `segment` is the path without them."""
-
-    segment: str
-    start: int
-    end: int
-    path: str
-
-    @classmethod
-    def of(cls, path: str, size: int) -> "Piece":
-        """Read a name. Any other file is a segment of its own."""
-        folder, _, name = path.rpartition("/")
-        found = NAME.fullmatch(name)
-        start = int(found["start"]) if found else 0
-        return cls(f"{folder}/{found['segment'] if found else name}", start, start + size, path)
 
 
 class ShippedLog:
@@ -54,19 +34,35 @@ class ShippedLog:
 
     def pieces(self) -> list[Piece]:
         """Every piece, also those that lie in another one."""
-        try:
-            found = self._ask(lambda: self.fs.find(f"{self.base}/{self.model}" if self.model else self.base, detail=True))
-        except FileNotFoundError as err:  # the bucket; a folder that nothing was shipped to is empty
-            raise self._unreadable(err) from err
-        return [Piece.of(path.removeprefix(f"{self.base}/"), info["size"]) for path, info in found.items() if path.endswith(".jsonl")]
+        return [Piece.of(path, size) for path, size in self._files(".jsonl")]
 
-    def fetch(self, pieces: Iterable[Piece], folder: Path) -> None:
-        """Download pieces, several at a time.
+    def archives(self) -> list[Archive]:
+        """Every archive. Who asks for them after the pieces misses no line: an archive is there before its pieces are deleted."""
+        return [archive for path, size in self._files(".parquet") if (archive := Archive.of(path, size))]
+
+    def spans(self, archive: Archive) -> list[Span]:
+        """What an archive holds the lines of. FileNotFoundError: somebody else deleted it."""
+
+        def read() -> list[Span]:
+            with self.fs.open(f"{self.base}/{archive.path}", "rb") as file:
+                return spans_in(file, archive.path)
+
+        found: list[Span] = self._ask(read)
+        return found
+
+    def read(self, piece: Piece) -> bytes:
+        """The bytes of a piece. FileNotFoundError: somebody else archived or merged it."""
+        data: bytes = self._ask(lambda: self.fs.cat_file(f"{self.base}/{piece.path}"))
+        self._check(piece, data)
+        return data
+
+    def fetch(self, files: Iterable[Piece | Archive], folder: Path) -> None:
+        """Download files, several at a time.
 
         Raises:
             FileNotFoundError: one was merged meanwhile.
         """
-        there = {f"{self.base}/{piece.path}": folder / f"{piece.path}.part" for piece in pieces}
+        there = {f"{self.base}/{file.path}": folder / f"{file.path}.part" for file in files}
         if there:
             for parent in {part.parent for part in there.values()}:
                 parent.mkdir(parents=True, exist_ok=True)
@@ -82,22 +78,36 @@ class ShippedLog:
         first, end = run[0], run[-1].end
         # The end comes first in its name: stores list in the order of names, so who lists meanwhile and meets the parts no more meets the whole.
         merged = Piece(first.segment, first.start, end, f"{first.segment}-{end:012}-{first.start:012}.jsonl")
-        if len(data) != merged.end - merged.start:
-            raise PlatformError(f"The pieces of {merged.path} hold {len(data):,} bytes where {merged.end - merged.start:,} were listed", "Nothing was merged.")
-        self._ask(lambda: put(self.fs, f"{self.base}/{merged.path}", data))
+        self._check(merged, data)
+        self.put(merged.path, data)
         return merged
 
-    def remove(self, pieces: Iterable[Piece]) -> None:
-        """Delete pieces; somebody else may have done it."""
-        paths = [f"{self.base}/{piece.path}" for piece in pieces]
+    def put(self, path: str, data: bytes) -> None:
+        """Put an object, which appears whole or not at all."""
+        self._ask(lambda: put(self.fs, f"{self.base}/{path}", data))
+
+    def remove(self, files: Iterable[Piece | Archive]) -> None:
+        """Delete files; somebody else may have done it."""
+        paths = [f"{self.base}/{file.path}" for file in files]
         if paths:
             with suppress(FileNotFoundError):
                 self._ask(lambda: self.fs.rm(paths))
 
+    def _files(self, ending: str) -> list[tuple[str, int]]:
+        try:
+            found = self._ask(lambda: self.fs.find(f"{self.base}/{self.model}" if self.model else self.base, detail=True))
+        except FileNotFoundError as err:  # the bucket; a folder that nothing was shipped to is empty
+            raise self._unreadable(err) from err
+        return [(path.removeprefix(f"{self.base}/"), info["size"]) for path, info in found.items() if path.endswith(ending)]
+
+    def _check(self, piece: Piece, data: bytes) -> None:
+        if len(data) != piece.end - piece.start:
+            raise PlatformError(f"What {piece.path} is made of holds {len(data):,} bytes where {piece.end - piece.start:,} were listed", "Nothing was changed.")
+
     def _ask(self, question: Callable[[], Any]) -> Any:
         try:
             return question()
-        except FileNotFoundError:
+        except (FileNotFoundError, PlatformError):
             raise
         except Exception as err:  # every store's client has errors of its own
             raise self._unreadable(err) from err
@@ -117,56 +127,57 @@ def local_copy(settings: Settings, model: str = "") -> Path:
         return settings.logs / model
     log, cache = ShippedLog(settings.log_url, model), settings.root / "log-cache"
     for tries_left in reversed(range(TRIES)):
-        wanted = {cache / piece.path: piece for piece in needed(log.pieces())}
-        held = {path: path.stat().st_size for path in (cache / model).rglob("*.jsonl")}
         try:
-            log.fetch([piece for path, piece in wanted.items() if held.get(path) != piece.end - piece.start], cache)
+            wanted = _update(log, cache)
         except FileNotFoundError:
             if not tries_left:
                 raise
             continue
-        for path in held.keys() - wanted.keys():
+        for path in set(_held(cache / model)) - wanted:
             path.unlink(missing_ok=True)
         break
     return cache / model
 
 
-def compact(settings: Settings, model: str) -> int:
-    """Merge the many small pieces of each segment of a model into one; returns how many were merged.
+def _update(log: ShippedLog, cache: Path) -> set[Path]:
+    """Fetch what the copy lacks; returns what it should hold."""
+    pieces, archives = log.pieces(), log.archives()
+    held = _held(cache / log.model)
+    log.fetch([archive for archive in archives if held.get(cache / archive.path) != archive.size], cache)
+    spans = [spans_in(cache / archive.path, archive.path) for archive in archives]
+    wanted = needed(outside(pieces, spans))
+    log.fetch([piece for piece in wanted if held.get(cache / piece.path) != piece.end - piece.start], cache)
+    return {cache / path for path in (*(archive.path for archive in archives), *(piece.path for piece in wanted))}
 
-    They are deleted by the next call, so that no reader under way misses them. It may be killed anywhere, and several may run at once.
-    """
-    if not settings.log_url:
-        return 0
-    log = ShippedLog(settings.log_url, model)
-    pieces = log.pieces()
-    kept = needed(pieces)
-    log.remove(sorted(set(pieces) - set(kept)))
-    many = [run for run in runs(kept) if len(run) >= ENOUGH]
+
+def _held(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_size for ending in ("jsonl", "parquet") for path in folder.rglob(f"*.{ending}")}
+
+
+def merge(log: ShippedLog, pieces: Iterable[Piece]) -> int:
+    """Merge the many small pieces of each segment into one; returns how many were merged. They are there until somebody deletes them."""
+    many = [run for run in runs(pieces) if len(run) >= ENOUGH]
     for run in many:
         with suppress(FileNotFoundError):  # somebody else merged and deleted them
             log.merge(run)
     return sum(map(len, many))
 
 
-def needed(pieces: Iterable[Piece]) -> list[Piece]:
-    """The pieces that hold every byte once: those that lie in another one are left out."""
-    kept: list[Piece] = []
-    reached: dict[str, int] = defaultdict(int)
-    for piece in sorted(pieces, key=lambda piece: (piece.segment, piece.start, -piece.end, piece.path)):
-        if piece.end > reached[piece.segment]:
-            kept.append(piece)
-            reached[piece.segment] = piece.end
-    return kept
+@dataclass(frozen=True)
+class Files:
+    """The segments and the archives of a folder that hold each of its lines once; false when there are none."""
 
+    segments: tuple[str, ...]
+    archives: tuple[str, ...]
 
-def runs(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
-    """Pieces of one segment that follow each other without a gap."""
-    run: list[Piece] = []
-    for piece in pieces:
-        if run and (run[-1].segment, run[-1].end) != (piece.segment, piece.start):
-            yield run
-            run = []
-        run.append(piece)
-    if run:
-        yield run
+    @classmethod
+    def of(cls, folder: Path) -> "Files":
+        """Look at a folder. FileNotFoundError: a segment was archived meanwhile."""
+        pieces = [Piece.of(f"{folder.name}/{path.name}", path.stat().st_size) for path in sorted(folder.glob("*.jsonl"))]
+        archives = [path.name for path in folder.glob("*.parquet") if Archive.of(path.name, 0)]  # after the segments, as in `ShippedLog.archives`
+        spans = {name: spans_in(folder / name, f"{folder.name}/{name}") for name in archives}
+        segments = outside(pieces, spans.values())
+        return cls(tuple(str(folder.parent / piece.path) for piece in segments), tuple(str(folder / name) for name in standing(spans)))
+
+    def __bool__(self) -> bool:
+        return bool(self.segments or self.archives)

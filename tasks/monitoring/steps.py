@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -13,23 +14,31 @@ from prefect.states import Completed
 from tasks.artifact import publish
 from tasks.installation import Installation
 from tasks.ledger.rows import AlertRow, AnyRow
+from tasks.monitoring import keeping
 from tasks.monitoring.drift import calibrate
 from tasks.monitoring.events import emit_verdict
 from tasks.monitoring.judge import Judged, Validate, judge
-from tasks.monitoring.segments import compact
 from tasks.store import Ref
 
 
 @task(cache_policy=NO_CACHE)
 def judge_windows(model: str, validate_rows: Validate) -> list[Judged]:
-    """Judge each window that has closed. Nothing is recorded here; the log's small pieces are merged on the way."""
+    """Judge each window that has closed. Nothing is recorded here."""
     here = Installation.of()
-    if merged := compact(here.settings, model):
-        get_run_logger().info("merged %d pieces of the log of %s", merged, model)
     judged = judge(here.project.model(model), here.settings, here.store, here.ledger.read(), validate_rows)
     for each in judged:
         get_run_logger().info("window %s of %s: %s, %s", each.row.window, model, each.row.verdict, each.row.reason)
     return judged
+
+
+@task(cache_policy=NO_CACHE)
+def keep_log(model: str) -> None:
+    """Merge and archive what waits in the log of a model, and delete what is older than its spec keeps."""
+    here = Installation.of()
+    done = keeping.keep_log(here.settings, model, timedelta(days=here.project.model(model).log.keep_days), datetime.now(UTC))
+    if done != keeping.Kept():
+        told = "log of %s: merged %d pieces, made %d archives, deleted %d that were too old"
+        get_run_logger().info(told, model, done.merged, done.archived, done.expired)
 
 
 def rows_of(judged: Sequence[Judged]) -> list[list[AnyRow]]:

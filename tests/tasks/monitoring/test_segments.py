@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
@@ -20,7 +21,9 @@ from deployments.commands.answered import find
 from tasks.errors import PlatformError
 from tasks.ledger.chain import Ledger
 from tasks.monitoring.judge import Judged, judge
-from tasks.monitoring.segments import ENOUGH, Piece, ShippedLog, compact, local_copy, needed, runs
+from tasks.monitoring.keeping import keep_log
+from tasks.monitoring.pieces import Piece, needed, runs
+from tasks.monitoring.segments import ENOUGH, ShippedLog, local_copy
 from tasks.settings import Settings
 from tasks.spec import ModelSpec
 from tasks.store import Store
@@ -45,6 +48,11 @@ def serve(settings: Settings, shipped: Settings) -> Callable[..., None]:
         shipper.round()
 
     return write
+
+
+def compact(settings: Settings, model: str) -> int:
+    """How many pieces are merged; nothing is old enough to be archived."""
+    return keep_log(settings, model, timedelta(days=400), datetime.now(UTC)).merged
 
 
 def ids(folder: Path) -> list[str]:
@@ -149,7 +157,7 @@ def test_a_piece_that_a_shipper_puts_again_is_left_out_and_deleted(shipped: Sett
 
 def test_other_files_are_read_as_they_are_and_never_merged(shipped: Settings, serve: Callable[..., None]) -> None:
     serve(0, 40)
-    other = Path(shipped.log_url.removeprefix("file://")) / "late" / "predictions" / "20130101T000000.000000Z-7.jsonl"
+    other = Path(shipped.log_url.removeprefix("file://")) / "late" / "predictions" / "restored.jsonl"
     other.write_bytes(b'{"id":"old"}\n')
 
     compact(shipped, "late")
@@ -164,11 +172,13 @@ def test_kill_9_in_mid_deletion_leaves_each_line_once(shipped: Settings, serve: 
     compact(shipped, "late")
     code = f"""
 import os, signal, sys
+from datetime import UTC, datetime, timedelta
 from tasks.monitoring import segments
+from tasks.monitoring.keeping import keep_log
 from tasks.settings import Settings
 remove = segments.ShippedLog.remove
 segments.ShippedLog.remove = lambda log, pieces: (remove(log, list(pieces)[:{deleted}]), os.kill(os.getpid(), signal.SIGKILL))
-segments.compact(Settings(log_url=sys.argv[1]), "late")
+keep_log(Settings(log_url=sys.argv[1]), "late", timedelta(days=400), datetime.now(UTC))
 """
 
     killed = subprocess.run([sys.executable, "-c", code, shipped.log_url], check=False)
@@ -182,8 +192,8 @@ segments.compact(Settings(log_url=sys.argv[1]), "late")
 
 def test_compactions_killed_anywhere_beside_a_shipper_and_a_reader_lose_and_double_nothing(shipped: Settings, serve: Callable[..., None]) -> None:
     chance, done, seen = random.Random(3), threading.Event(), [0]
-    code = "import sys, time; from tasks.monitoring.segments import compact; from tasks.settings import Settings\n"
-    code += "while True: compact(Settings(log_url=sys.argv[1]), 'late'); time.sleep(0.1)"
+    code = "import sys, time; from datetime import *; from tasks.monitoring.keeping import keep_log; from tasks.settings import Settings\n"
+    code += "while True: keep_log(Settings(log_url=sys.argv[1]), 'late', timedelta(days=400), datetime.now(UTC)); time.sleep(0.1)"
 
     def compacting() -> None:
         while not done.is_set():
