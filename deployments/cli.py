@@ -8,6 +8,7 @@ import typer
 from deployments.commands import author, ledger, platform, runs
 from deployments.commands.explain import explain
 from deployments.commands.score import score_file
+from deployments.commands.status import status
 from deployments.commands.why import why
 from tasks.errors import RatchetError
 
@@ -21,7 +22,7 @@ app = typer.Typer(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     # ask the ledger
-    "status": ledger.status,
+    "status": status,
     "history": ledger.show_history,
     "live": ledger.show_live,
     "why": why,

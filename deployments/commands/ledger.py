@@ -9,7 +9,6 @@ from deployments.commands.console import JsonOption, columns, history, ledger_ex
 from tasks.ledger import answers, questions
 from tasks.ledger.chain import GENESIS, Ledger
 from tasks.ledger.rows import VersionRow
-from tasks.settings import Settings
 from tasks.spec import Project
 
 Cells = dict[str, str | int]
@@ -47,41 +46,6 @@ def verify(head: Annotated[str, typer.Option(help="A head hash noted earlier: a 
     rows = Ledger.of(found).verify(head) if ledger_exists(found) or head else 0
     newest = Ledger.of(found).head() if rows else GENESIS
     show({"rows": rows, "head": newest}, as_json, f"The ledger holds: {rows} rows, head {newest}")
-
-
-def status(as_json: JsonOption = False) -> None:
-    """For each model what is live, since when, how it does, and what waits for a person."""
-    found = settings()
-    project, entries = Project.of(found), history(found)
-    statuses = [answers.status_of(entries, project.model(name), datetime.now(UTC)) for name in project.models()]
-    running, served = _serving(found, project)
-    head = entries[-1].hash if entries else GENESIS
-    lines = [["model", "live", "since", "newest window", "endpoint"]]
-    lines += [[s.model, s.version or "-", utc(s.since) or "-", f"{s.window} {s.verdict}".strip() or "-", served.get(s.model, "-")] for s in statuses]
-    waiting = list(dict.fromkeys(text for s in statuses for text in s.waiting))
-    text = "\n".join(
-        [
-            columns(lines) if statuses else f"There is no model in {project.root / 'bentos'}.",
-            *(f"under way  {s.model}: {text}" for s in statuses for text in s.underway),
-            *(f"waits      {text}" for text in waiting),
-            f"platform   {f'up, UI at {found.ui_url}' if running else 'down'}",
-            f"ledger     {len(entries)} rows, head {head}",
-        ]
-    )
-    show({"models": statuses, "endpoints": served, "waiting": waiting, "up": running, "rows": len(entries), "head": head}, as_json, text)
-
-
-def _serving(found: Settings, project: Project) -> tuple[bool, dict[str, str]]:
-    """Whether the platform is up, and the address of each endpoint that answers."""
-    if found.target == "kubernetes":
-        from deployments.kubernetes.serving import addresses, is_up
-
-        return is_up(found), addresses(found, project)
-    from deployments.local.checks import holder
-    from deployments.local.serving import endpoints
-
-    running = holder(found.root) is not None
-    return running, {name: endpoint.address for name, endpoint in endpoints(found).items() if endpoint.live} if running else {}
 
 
 def models(as_json: JsonOption = False) -> None:

@@ -1,5 +1,6 @@
-"""Where the endpoints of a cluster answer people outside it, and whether its Prefect server does."""
+"""Where the endpoints of a cluster answer people outside it, how they are served, and whether its Prefect server answers."""
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -15,6 +16,19 @@ def addresses(settings: Settings, project: Project) -> dict[str, str]:
     slots = {name: project.model(name).serving.slot for name in project.models()}
     host = urlsplit(settings.server_url).hostname
     return {name: f"http://{host}:{settings.endpoint_node_port + slot}" for name, slot in slots.items() if slot is not None}
+
+
+def served(settings: Settings, project: Project) -> dict[str, dict[str, Any]]:
+    """How each model is served, as its Deployment says.
+
+    Raises:
+        PlatformError: the cluster's API cannot be reached.
+    """
+    from tasks.release.kubernetes import KubernetesTarget
+
+    found = KubernetesTarget(settings, {name: project.model(name) for name in project.models()}).status()
+    wanted = {"state", "version", "release", "restarts", "since", "error"}
+    return {name: each.model_dump(mode="json", include=wanted) | (each.pods.model_dump() if each.pods else {}) for name, each in sorted(found.items())}
 
 
 def is_up(settings: Settings) -> bool:

@@ -30,6 +30,7 @@ class Desired(Part):
 
     v: Literal[1] = 1
     models: dict[str, Wanted] = {}
+    before: dict[str, Path] = Field({}, description="Bento that each model was served from before, kept so that a rollback needs no store.")
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -58,11 +59,14 @@ class Desired(Part):
 
     def put(self, wanted: Wanted) -> "Desired":
         """With this release of its model in place of another."""
-        return Desired(models={**self.models, wanted.release.model: wanted})
+        name, old = wanted.release.model, self.models.get(wanted.release.model)
+        before = {**self.before, name: old.bento} if old and old.bento != wanted.bento else self.before
+        return Desired(models={**self.models, name: wanted}, before=before)
 
     def drop(self, model: str) -> "Desired":
         """Without this model."""
-        return Desired(models={name: wanted for name, wanted in self.models.items() if name != model})
+        models = {name: wanted for name, wanted in self.models.items() if name != model}
+        return Desired(models=models, before={name: bento for name, bento in self.before.items() if name != model})
 
 
 class Apply(Part):

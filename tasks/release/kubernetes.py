@@ -4,15 +4,14 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
 
 from bentos.runtime.release import Release
 from tasks.errors import PlatformError, ReleaseError
 from tasks.release.cluster import Cluster
-from tasks.release.manifests import MODEL_LABEL, PREVIOUS, RELEASE, RELEASE_LABEL, config_map, placed, render, scaled
+from tasks.release.manifests import MODEL_LABEL, PREVIOUS, RELEASE, config_map, placed, render, scaled
 from tasks.release.pod import PORT, Manifest, config_map_name, dashed
 from tasks.release.rollout import Rollout, completed, done, read
+from tasks.release.standing import release_in, status_of
 from tasks.release.target import ServingStatus
 from tasks.settings import Settings
 from tasks.spec import ModelSpec
@@ -63,9 +62,9 @@ class KubernetesTarget:
     async def _apply(self, release: Release) -> None:
         async with Cluster.of(self.settings.serving_namespace) as cluster:
             now = await cluster.get("Deployment", dashed(release.model))
-            if now and completed(now) and _release(now, RELEASE) == release:
+            if now and completed(now) and release_in(now, RELEASE) == release:
                 return
-            answers = _release(now, RELEASE) if now and completed(now) else _release(now, PREVIOUS)
+            answers = release_in(now, RELEASE) if now and completed(now) else release_in(now, PREVIOUS)
             spec = self.specs[release.model]
             for manifest in render(release, spec, self.settings)[:-2]:
                 await cluster.apply(manifest)
@@ -105,7 +104,7 @@ class KubernetesTarget:
         async with Cluster.of(self.settings.serving_namespace) as cluster:
             seen = await self._wait(cluster, release, timeout_seconds)
             now = await cluster.get("Deployment", dashed(release.model))
-            if now is None or _release(now, RELEASE) != release:
+            if now is None or release_in(now, RELEASE) != release:
                 return seen.cause  # what took its place is another's
             if seen.state == "done":
                 await self._forget(cluster, now)
@@ -128,7 +127,7 @@ class KubernetesTarget:
         now = await cluster.get("Deployment", dashed(release.model))
         if now is None:
             return Rollout("failed", "its model was removed meanwhile")
-        asked = _release(now, RELEASE)
+        asked = release_in(now, RELEASE)
         if asked != release:
             return Rollout("failed", f"release {asked.id if asked else ''!r} was asked for instead")
         if done(now):
@@ -138,7 +137,7 @@ class KubernetesTarget:
 
     async def _undo(self, cluster: Cluster, failed: Manifest) -> str:
         """Put back what answered before, and wait for it; says what became of it when it did not come back."""
-        before = _release(failed, PREVIOUS)
+        before = release_in(failed, PREVIOUS)
         if before is None:
             await self._delete(cluster, failed["metadata"]["labels"][MODEL_LABEL])
             return "There was none before it, so its pods were removed"
@@ -154,7 +153,7 @@ class KubernetesTarget:
     async def _forget(self, cluster: Cluster, deployment: Manifest) -> None:
         """Delete the ConfigMaps of releases that are neither live nor the one before."""
         model = deployment["metadata"]["labels"][MODEL_LABEL]
-        kept = {config_map_name(each.id) for each in (_release(deployment, RELEASE), _release(deployment, PREVIOUS)) if each}
+        kept = {config_map_name(each.id) for each in (release_in(deployment, RELEASE), release_in(deployment, PREVIOUS)) if each}
         for found in await cluster.select("ConfigMap", f"{MODEL_LABEL}={model}"):
             if (name := found["metadata"]["name"]) not in kept:
                 await cluster.delete("ConfigMap", name)
@@ -163,7 +162,7 @@ class KubernetesTarget:
         async with Cluster.of(self.settings.serving_namespace) as cluster:
             ours = "app.kubernetes.io/managed-by=ratchet"
             pods = await cluster.select("Pod", ours)
-            return {each.model: each for each in (_status_of(found, pods) for found in await cluster.select("Deployment", ours))}
+            return {each.model: each for each in (status_of(found, pods) for found in await cluster.select("Deployment", ours))}
 
     async def _remove(self, model: str) -> None:
         async with Cluster.of(self.settings.serving_namespace) as cluster:
@@ -176,34 +175,8 @@ class KubernetesTarget:
             await cluster.delete("ConfigMap", found["metadata"]["name"])
 
 
-def _release(deployment: Manifest | None, annotation: str) -> Release | None:
-    text = (deployment or {}).get("metadata", {}).get("annotations", {}).get(annotation)
-    return Release.model_validate_json(text) if text else None
-
-
 def _owns_replicas(deployment: Manifest) -> bool:
     return any(
         each["manager"] == "ratchet" and each["operation"] == "Apply" and "f:replicas" in each["fieldsV1"].get("f:spec", {})
         for each in deployment["metadata"].get("managedFields", ())
-    )
-
-
-def _status_of(deployment: Manifest, pods: list[Manifest]) -> ServingStatus:
-    """How a model is served: by the release that took over last, and while another is tried, by the one before."""
-    asked, finished = _release(deployment, RELEASE), completed(deployment)
-    answers = asked if finished else _release(deployment, PREVIOUS)
-    conditions: dict[str, dict[str, Any]] = {each["type"]: each for each in deployment.get("status", {}).get("conditions", ())}
-    available, moved = conditions.get("Available", {}), conditions.get("Available" if finished else "Progressing", {})
-    up = bool(deployment.get("status", {}).get("availableReplicas"))
-    mine = [pod for pod in pods if answers and pod["metadata"]["labels"].get(RELEASE_LABEL) == answers.id]
-    return ServingStatus(
-        model=deployment["metadata"]["labels"][MODEL_LABEL],
-        version=answers.version if answers else "",
-        release=answers.id if answers else "",
-        state="live" if up and answers else "down" if finished else "starting",
-        port=PORT,
-        restarts=sum(each.get("restartCount", 0) for pod in mine for each in pod.get("status", {}).get("containerStatuses", ())),
-        since=datetime.fromisoformat(moved.get("lastTransitionTime") or deployment["metadata"]["creationTimestamp"]),
-        error="" if up else available.get("message", ""),
-        tried=asked.id if asked else "",
     )

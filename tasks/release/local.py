@@ -1,19 +1,18 @@
 """The local target: releases served on this machine by the supervisor."""
 
-import shutil
 import socket
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from bentos.runtime.digest import digest_of
 from bentos.runtime.release import Release
 from bentos.runtime.unix_socket import short_path
 from tasks.errors import PlatformError, ReleaseError
 from tasks.release.desired import Apply, Desired, Remove, Reply, Status
+from tasks.release.fetched import fetch, locked
 from tasks.release.target import ServingStatus
 from tasks.settings import Settings
-from tasks.store import Ref, Store
+from tasks.store import Store
 
 POLL_SECONDS = 0.05
 REPLY_SECONDS = 60.0  # a model is removed when what is under way has been answered
@@ -27,14 +26,11 @@ class LocalTarget:
 
     def apply(self, release: Release, store: Store) -> None:
         """See `Target`. The bento is fetched from the store unless its bytes are here already."""
-        ref = Ref.parse(release.bento)
-        folder = self.settings.serving / "bentos" / ref.digest[:16]
-        if folder.exists() and digest_of(folder) != release.bento:
-            shutil.rmtree(folder)  # somebody changed it
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        bento = store.get_tree(ref, folder)
+        folder = self.settings.serving / "bentos"
         try:
-            problem = ask(self.settings, Apply(release=release, bento=bento, port=self.ports.get(release.model, 0))).error
+            with locked(folder):
+                bento = fetch(release, store, folder)
+                problem = ask(self.settings, Apply(release=release, bento=bento, port=self.ports.get(release.model, 0))).error
         except PlatformError as err:
             raise ReleaseError(release.model, release.version, str(err).rstrip(".")) from err
         if problem:

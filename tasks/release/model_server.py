@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
@@ -53,6 +54,7 @@ class ModelServer:
         self.current: Generation | None = None
         self.old: set[Generation] = set()
         self.leaving: set[asyncio.Task[None]] = set()
+        self.using: list[Path] = []
         self.state: Literal["starting", "live", "down"] = "starting"
         self.since, self.born = datetime.now(UTC), 0.0
         self.deaths = self.restarts = 0
@@ -67,6 +69,10 @@ class ModelServer:
             self.candidate = candidate
             self.wake.set()
         self.tried, self.refused = candidate.release.id, ""
+
+    def bentos(self) -> set[Path]:
+        """Every bento that is wanted, tried, or in use by a process, draining ones included."""
+        return {each.bento for each in (self.wanted, self.candidate) if each} | set(self.using)
 
     def status(self) -> ServingStatus:
         """How the model is served now."""
@@ -176,7 +182,7 @@ class ModelServer:
             self.listener = self.listener or listen(self.settings.host, self.port)
             folder = self.settings.serving / "run" / f"{self.model}-{uuid4().hex[:12]}"
             told = environment(self.settings, wanted.release)
-            fresh = await Generation.start(wanted.release, wanted.bento, folder, told, self.settings.drain_seconds, self.listener.fileno())
+            fresh = await self._start(wanted, folder, told, self.listener.fileno())
         except OSError as err:
             raise NotReadyError(f"port {self.port} of {self.settings.host}, or a process, cannot be had: {err}") from err
         try:
@@ -186,6 +192,17 @@ class ModelServer:
             await fresh.ended(0)
             raise
         self.born = asyncio.get_running_loop().time()
+        return fresh
+
+    async def _start(self, wanted: Wanted, folder: Path, told: Mapping[str, str], listener: int) -> Generation:
+        """Start a process; its bento is in use until it is gone."""
+        self.using.append(wanted.bento)
+        try:
+            fresh = await Generation.start(wanted.release, wanted.bento, folder, told, self.settings.drain_seconds, listener)
+        except BaseException:
+            self.using.remove(wanted.bento)
+            raise
+        fresh.gone.add_done_callback(lambda _: self.using.remove(wanted.bento))
         return fresh
 
     def _drain(self, generation: Generation) -> None:

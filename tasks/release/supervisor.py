@@ -11,12 +11,10 @@ import asyncio
 import fcntl
 import logging
 import os
-import shutil
 import signal
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from socket import socket
@@ -26,12 +24,14 @@ from pydantic import ValidationError
 from bentos.runtime.unix_socket import listen as listen_privately
 from tasks.errors import PlatformError, RatchetError
 from tasks.release.desired import COMMANDS, Apply, Command, Desired, Remove, Reply, Status, Stop, Wanted
+from tasks.release.fetched import condemn, delete, locked
 from tasks.release.model_server import ModelServer, listen
+from tasks.release.orphans import end_orphans
 from tasks.settings import Settings
 
 PORTS = 200  # tried from Settings.endpoint_port on
-ORPHAN_SECONDS = 2.0  # for orphans to end by themselves
 LOG_BYTES = 5_000_000
+TIDY_SECONDS = 60.0
 log = logging.getLogger(__name__)
 
 
@@ -42,7 +42,7 @@ class Supervisor:
         self.settings = settings
         self.path = settings.serving / "desired.json"
         self.desired = Desired.load(self.path)
-        self.stopping = asyncio.Event()
+        self.stopping, self.untidy = asyncio.Event(), asyncio.Event()
         self.servers = {model: ModelServer(settings, model, wanted.port, self._keep, wanted) for model, wanted in self.desired.models.items()}
 
     async def run(self) -> None:
@@ -52,7 +52,9 @@ class Supervisor:
             loop.add_signal_handler(signum, self.stopping.set)
         commands = await asyncio.start_unix_server(self._hear, sock=listen_privately(self.settings.serving / "supervisor.sock"))
         log.info("supervisor %d serves %s", os.getpid(), ", ".join(self.servers) or "no model yet")
+        tidying = asyncio.create_task(self._keep_tidy())
         await self.stopping.wait()
+        tidying.cancel()
         commands.close()
         await asyncio.gather(*(server.stop() for server in self.servers.values()))
         log.info("supervisor %d has ended", os.getpid())
@@ -109,11 +111,35 @@ class Supervisor:
             await server.stop()
             self.desired = self.desired.drop(model)
             self.desired.save(self.path)
+            self.untidy.set()
 
     def _keep(self, wanted: Wanted) -> None:
         desired = self.desired.put(wanted)
         desired.save(self.path)
         self.desired = desired
+        self.untidy.set()
+
+    async def _keep_tidy(self) -> None:
+        """Delete the bentos that nothing serves or would be rolled back to: at the start, after each change, and now and then."""
+        while True:
+            self.untidy.clear()
+            try:
+                await self._tidy()
+            except OSError as err:
+                log.warning("fetched bentos cannot be tidied: %s", err)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.untidy.wait(), TIDY_SECONDS)
+
+    async def _tidy(self) -> None:
+        folder = self.settings.serving / "bentos"
+        try:
+            with locked(folder, wait=False):
+                resumed = {wanted.bento for wanted in self.desired.models.values()}
+                tried = {bento for server in self.servers.values() for bento in server.bentos()}
+                condemned = condemn(folder, resumed | tried | set(self.desired.before.values()))
+        except BlockingIOError:  # a release is being asked for
+            return
+        await asyncio.to_thread(delete, condemned)
 
 
 @contextmanager
@@ -133,34 +159,6 @@ def only_one(path: Path) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
-
-
-def end_orphans(run: Path) -> None:
-    """End what a supervisor that was killed left behind. Its processes end by themselves; those that hang are killed."""
-    for folder in sorted(run.glob("*/")):
-        pid = _pid_of(folder)
-        until = time.monotonic() + ORPHAN_SECONDS
-        while pid and _is_host(pid, folder):
-            if time.monotonic() > until:
-                log.warning("orphan %d of %s is killed", pid, folder.name)
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _pid_of(folder: Path) -> int:
-    try:
-        return int((folder / "pid").read_text())
-    except (FileNotFoundError, ValueError):
-        return 0
-
-
-def _is_host(pid: int, folder: Path) -> bool:
-    """True while the process is the one that was started for this folder; the pid may be another's by now."""
-    try:
-        return os.fsencode(folder) in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def main() -> int:

@@ -9,6 +9,18 @@ from bentos.runtime.release import Release
 from tasks.store import Store
 
 
+class Pods(BaseModel):
+    """The pods of a model on a cluster, and what each of them asks for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ready: int
+    wanted: int
+    cpu: str
+    memory: str
+    omp_threads: str = Field("", description="What numerical libraries were told; empty: nothing, so they take every core.")
+
+
 class ServingStatus(BaseModel):
     """How one model is served. While another release is tried, only `tried` and `refused` speak of that one."""
 
@@ -25,6 +37,7 @@ class ServingStatus(BaseModel):
     error: str = Field("", description="Why nothing answers.")
     tried: str = Field("", description="Id of the release that was asked for last.")
     refused: str = Field("", description="Why that one did not go live; empty while it is tried and when it did.")
+    pods: Pods | None = Field(None, description="On a cluster only.")
 
 
 class Target(Protocol):

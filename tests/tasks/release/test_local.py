@@ -19,6 +19,7 @@ from tasks.errors import ReleaseError
 from tasks.release.local import LocalTarget
 from tasks.release.target import ServingStatus
 from tasks.settings import Settings
+from tasks.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,38 @@ def test_a_fetched_bento_that_somebody_changed_is_fetched_again(target: LocalTar
     again = serve(target, hosting.bento(2.0), 2)
 
     assert predict(target.status()["toy"].port)["release"] == again.id
+
+
+def test_a_bento_is_kept_while_it_is_served_or_was_before_and_a_rollback_needs_no_store(target: LocalTarget, tmp_path: Path) -> None:
+    folder = target.settings.serving / "bentos"
+    first, second, third = (serve(target, hosting.bento(float(number)), number) for number in (1, 2, 3))
+    while (folder / first.bento[7:23]).exists() or len(list((target.settings.serving / "run").iterdir())) > 1:
+        time.sleep(0.02)
+
+    (folder / "left").mkdir()
+    serve(target, hosting.bento(3.0), 4)
+    while (folder / "left").exists():
+        time.sleep(0.02)
+
+    assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {second.bento[7:23], third.bento[7:23]}
+    target.apply(second, Store(f"file://{tmp_path}"))
+    target.wait_ready(second, 30)
+    assert predict(target.status()["toy"].port)["release"] == second.id
+
+
+@pytest.mark.slow
+def test_a_bento_is_kept_while_an_old_process_still_answers_from_it(tmp_path: Path) -> None:
+    settings = hosting.settings(tmp_path, drain_seconds=60.0)
+    with hosting.supervisor(settings), httpx.Client() as caller:
+        target = LocalTarget(settings)
+        first = serve(target, hosting.bento(1.0), 1)
+        url = f"http://127.0.0.1:{settings.endpoint_port}/predict"
+        caller.post(url, json={"rows": [{"x": 1}]})  # its connection stays open, so the first process stays
+        second, _, _ = (serve(target, hosting.bento(float(number)), number) for number in (2, 3, 4))
+
+        while (settings.serving / "bentos" / second.bento[7:23]).exists():
+            time.sleep(0.02)
+        assert (settings.serving / "bentos" / first.bento[7:23]).exists()
 
 
 def test_asking_again_for_what_answers_changes_nothing(target: LocalTarget) -> None:
