@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from bentos.runtime.contract import Contract, Feature
-from bentos.runtime.scoring import FILES, Card, Golden, Scorer, seen_in
+from bentos.runtime.scoring import FILES, Card, Golden, Scorer, request_rows, seen_in
 from tasks.errors import TrainingError
 from tasks.spec import ModelSpec
 from tasks.training.fit import raw_scores
 from tasks.training.metrics import Array, Measure
-from tasks.training.parity import expected_of, hard_rows, parity_of
+from tasks.training.parity import expected_of, hard_rows, must_be_finite, parity_of
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -47,12 +47,10 @@ def export(fitted: "Pipeline", spec: ModelSpec, train: pd.DataFrame, holdout: pd
         TrainingError: the pipeline fails on rows that requests may hold, or gives scores that are no numbers.
     """
     hard = hard_rows(train, spec.contract)
-    probe = pd.concat([holdout[list(spec.features)], hard])
     expected = np.concatenate([raw_scores(fitted, holdout, spec.contract), expected_of(fitted, hard, spec)])
-    if not np.isfinite(expected).all():
-        raise TrainingError(
-            spec.name, f"its pipeline gives {int((~np.isfinite(expected)).sum())} scores that are no numbers", "Mend build() in its pipeline.py."
-        )
+    needed = np.concatenate([np.ones(len(holdout), bool), must_be_finite(hard)])
+    if lost := int((~np.isfinite(expected[needed])).sum()):
+        raise TrainingError(spec.name, f"its pipeline gives {lost} scores that are no numbers", "Mend build() in its pipeline.py.")
     card = Card(
         name=spec.name,
         version="",
@@ -65,7 +63,7 @@ def export(fitted: "Pipeline", spec: ModelSpec, train: pd.DataFrame, holdout: pd
         metric=spec.gate.metric,
     )
     folder.mkdir(parents=True)
-    scorer, parity = _onnx(fitted, card, folder, probe, expected, len(hard))
+    scorer, parity = _onnx(fitted, card, folder, holdout, hard, expected)
     scorer = scorer or _sklearn(fitted, card, folder)
     return _finished(scorer, spec, holdout, cutoff, folder, parity)
 
@@ -117,18 +115,18 @@ def prediction_digest(frame: pd.DataFrame, scores: Array) -> str:
     return digest.hexdigest()
 
 
-def _onnx(fitted: "Pipeline", card: Card, folder: Path, probe: pd.DataFrame, expected: Array, hard: int) -> tuple[Scorer | None, str]:
+def _onnx(fitted: "Pipeline", card: Card, folder: Path, holdout: pd.DataFrame, hard: pd.DataFrame, expected: Array) -> tuple[Scorer | None, str]:
     path = folder / FILES["onnx"]
     try:
         path.write_bytes(to_graph(fitted, card.contract))
         card.save(folder)
         scorer = Scorer.load(folder)
-        found = scorer.score(probe)
+        found = np.concatenate([scorer.score(holdout), np.array(scorer.score_rows(request_rows(hard, card.contract)))])  # hard ones as requests say them
     except Exception as err:  # noqa: BLE001  # converter and runtime raise many kinds; each means that scikit-learn serves
         path.unlink(missing_ok=True)
         return None, f"no ONNX ({type(err).__name__}: {str(err).strip().splitlines()[0][:160] if str(err).strip() else 'no message'}); scikit-learn serves"
-    same, gap = parity_of(expected, found, card.contract.task)
-    rows = f"on {len(expected) - hard:,} hold-out and {hard:,} hard rows ({gap})"
+    same, gap = parity_of(expected, found, card.contract.task, hard.index)
+    rows = f"on {len(holdout):,} hold-out and {len(hard):,} hard rows ({gap})"
     if same:
         return scorer, f"ONNX equals scikit-learn {rows}"
     path.unlink()

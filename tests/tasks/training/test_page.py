@@ -34,8 +34,10 @@ def test_the_model_card_names_data_code_and_trials_also_failed_ones() -> None:
     trials = (TrialResult(number=0, family="boosting", params={"family": "boosting", "depth": 3}, value=0.7), TrialResult(number=1, error="a | b\nc"))
     found = SearchResult(family="boosting", params={}, trials=trials, metric="roc_auc", simple=0.69, reason="boosting is better")
 
-    card = model_card(version("late-1"), found)
+    row = version("late-1").model_copy(update={"parity": "ONNX equals scikit-learn on 300 hold-out and 95 hard rows (largest difference 1e-07, allowed 0.01)"})
+    card = model_card(row, found)
 
     assert "| 0 | boosting | 0.7000 | depth 3 |" in card
     assert "failed: a \\| b c" in card
     assert "| snapshot | s |" in card
+    assert "| served as | onnx: ONNX equals scikit-learn on 300 hold-out and 95 hard rows (largest difference 1e-07, allowed 0.01) |" in card
