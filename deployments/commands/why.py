@@ -1,15 +1,18 @@
 """`ratchet why ID`: from an effect back to its cause: answer, release, version, gate, data, code, decision, proposal."""
 
 import json
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from bentos.runtime.lines import PredictionLine
-from deployments.commands.answered import find
+from deployments.commands.answered import find, unknown
 from deployments.commands.console import JsonOption, columns, history, settings, show, utc
 from tasks.errors import RatchetError, UnknownNameError
 from tasks.ledger import answers
+from tasks.ledger.rows import WaiverRow
 from tasks.settings import Settings
 
 
@@ -20,7 +23,9 @@ def why(
     found = settings()
     explanation = _explain(found, name)
     batches = _batches(found, explanation)
-    show(explanation.model_dump(mode="json") | {"batches": batches}, as_json, columns([list(pair) for pair in _told(explanation, batches)]))
+    approvals = answers.approvals(history(found), batches.values())
+    told = explanation.model_dump(mode="json") | {"batches": list(batches), "approvals": [row.model_dump(mode="json") for row in approvals]}
+    show(told, as_json, columns([list(pair) for pair in _told(explanation, batches, approvals)]))
 
 
 def _explain(found: Settings, name: str) -> answers.Explanation:
@@ -28,29 +33,29 @@ def _explain(found: Settings, name: str) -> answers.Explanation:
     past = history(found)
     try:
         return answers.explain(past, name)
-    except UnknownNameError:
+    except UnknownNameError as err:
         from tasks.monitoring.segments import local_copy
 
         line = find(local_copy(found), name)
         if line is None:
-            raise
+            raise unknown("answered row, decision, version or release", name, "ledger", found, datetime.now(UTC)) from err
     return answers.explain(past, name, line)
 
 
-def _batches(found: Settings, explanation: answers.Explanation) -> list[str]:
-    """Names of the batches a version was trained on, from its snapshot; none when the store cannot give it."""
+def _batches(found: Settings, explanation: answers.Explanation) -> dict[str, str]:
+    """The batches a version was trained on and the references of their bytes, from its snapshot; none when the store cannot give it."""
     if explanation.version is None:
-        return []
+        return {}
     from tasks.store import Ref, Store
 
     try:
         content = json.loads(Store.of(found).get(Ref.parse(explanation.version.snapshot)))
     except (RatchetError, ValueError):
-        return []
-    return [batch["batch"] for batch in content["batches"]]
+        return {}
+    return {batch["batch"]: batch["ref"] for batch in content["batches"]}
 
 
-def _told(e: answers.Explanation, batches: list[str]) -> list[tuple[str, str]]:
+def _told(e: answers.Explanation, batches: Collection[str], approvals: Sequence[WaiverRow]) -> list[tuple[str, str]]:
     """The explanation as pairs of a word and a sentence, from the effect back to its cause."""
     told = [(e.kind, f"{e.id} of {e.model}")]
     told += _answered(e.prediction) if e.prediction else []
@@ -69,6 +74,8 @@ def _told(e: answers.Explanation, batches: list[str]) -> list[tuple[str, str]]:
             ("code", f"{version.code}" + (f", commit {commit.sha}{'' if commit.clean else ' with changes'} by {commit.author}" if commit else "")),
             ("lock", version.lock or "none"),
         ]
+        waived = [("approval", f"{utc(row.recorded_at)} {answers.sentence(row)}") for row in approvals]
+        told += waived or [("approval", "none was asked for: no batch was waived, and the gate decided")]
     told += [("decision", f"{utc(e.decision.recorded_at)} {answers.sentence(e.decision)}")] if e.decision else []
     told += [("window", answers.sentence(e.window))] if e.window else []
     told += [("proposal", f"{utc(e.proposal.recorded_at)} by {e.proposal.actor}: {answers.sentence(e.proposal)}")] if e.proposal else []

@@ -1,6 +1,6 @@
 """What people ask of the ledger: what happened, what is live and why, what waits. Pure: the history comes in, values go out."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
@@ -122,6 +122,11 @@ def explain(history: History, name: str, prediction: PredictionLine | None = Non
         if isinstance(row, VersionRow) and name == row.version:
             return _of_version(history, name, "version", row.model, row.version)
     raise UnknownNameError("answered row, decision, version or release", name, (), "ledger")
+
+
+def approvals(history: History, refs: Collection[str]) -> list[WaiverRow]:
+    """What people let pass that the rules had stopped: the waivers of batches, by the references of their bytes."""
+    return [row for row in rows(history, WaiverRow) if row.ref in refs]
 
 
 def sentence(row: AnyRow) -> str:

@@ -14,6 +14,7 @@ from deployments import cli
 from deployments.commands import outcome
 from tasks.ledger.chain import Entry, Ledger
 from tasks.ledger.rows import AnyRow, BatchRow, ClosedRow, DecisionRow, ReleaseRow, WaiverRow
+from tasks.store import Store
 
 LINE = (
     '{"v":1,"id":"0199-a","model":"late","version":"20130501-aaaaaaaa","release":"late-r1","role":"champion","event_time":"2013-05-01T08:00:00Z",'
@@ -129,6 +130,17 @@ def test_why_explains_an_answered_row_from_the_log_back_to_the_proposal(shell: S
     assert found["prediction"]["id"] == "0199-a"
     assert found["version"]["version"] == "20130501-aaaaaaaa"
     assert found["decision"]["decision"] == "late-1"
+
+
+def test_why_names_who_let_a_batch_in_that_its_suite_had_stopped(shell: Shell, ledger: Ledger, place: Place) -> None:
+    assert "none was asked for" in shell("why", "0199-a")
+
+    snapshot = json.dumps({"batches": [{"batch": "2013-02", "ref": "sha256:b"}]}).encode()
+    trained = version("late-2").model_copy(update={"version": "20130601-bbbbbbbb", "snapshot": str(Store(f"file://{place.home / 'store'}").put(snapshot))})
+    ledger.append(WaiverRow(actor="ann", dataset="flights", batch="2013-02", ref="sha256:b", reason="the blizzard was real"), decision("late-2"), trained)
+
+    assert "batch 2013-02 of flights let in by ann: the blizzard was real" in shell("why", "20130601-bbbbbbbb")
+    assert [row["actor"] for row in json.loads(shell("why", "20130601-bbbbbbbb", "--json"))["approvals"]] == ["ann"]
 
 
 def test_why_finds_an_answered_row_in_a_shipped_log(shell: Shell, ledger: Ledger, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
