@@ -65,6 +65,7 @@ def work(ledger: Ledger, store: Store) -> Ref:
 def here(operator: Operator) -> tuple[Ledger, Store]:
     home = operator.folder / ".ratchet"
     (home / "log").mkdir(parents=True, exist_ok=True)
+    (home / "hash.key").write_text("a secret\n")
     return Ledger(f"sqlite:///{home / 'ledger.db'}", home), Store(f"file://{home / 'store'}")
 
 
