@@ -1,4 +1,4 @@
-"""A whole platform for the session: a copy of this tree as project, a home of its own, real flights, real servers."""
+"""What the session shares: an empty Prefect server, and a whole platform of a copy of this tree with a home of its own and real flights."""
 
 import os
 import sys
@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from platform_up import Platform, copy_of_tree, free_ports
+from prefect_up import prefect_client, prefect_server
+
+__all__ = ["platform", "prefect_client", "prefect_server"]
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +19,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     copy_of_tree(project)
     (project / ".venv").symlink_to(Path(sys.prefix))
     first = free_ports(10)
-    settings = {"HOME": home, "PROJECT": project, "UI_PORT": first, "REPORTS_PORT": first + 1, "ENDPOINT_PORT": first + 2, "RECONCILE_SECONDS": 5}
+    settings = {"HOME": home, "PROJECT": project, "UI_PORT": first, "REPORTS_PORT": first + 1, "ENDPOINT_PORT": first + 2, "RECONCILE_SECONDS": 15}
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "PREFECT_"))}
     env |= {f"RATCHET_{name}": str(value) for name, value in settings.items()}
     env |= {"PREFECT_API_URL": f"http://127.0.0.1:{first}/api", "PATH": f"{project / '.venv' / 'bin'}:{env['PATH']}"}

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 
@@ -106,9 +107,18 @@ class Platform:
         return found
 
     def unfinished_runs(self) -> list[tuple[str, str]]:
-        """Runs that claim to be under way, from Prefect's own database; for when its server is down."""
-        with sqlite3.connect(next((self.home / "prefect").rglob("prefect.db"))) as database:
-            return database.execute("SELECT name, state_type FROM flow_run WHERE state_type IN ('RUNNING', 'PENDING', 'CANCELLING')").fetchall()
+        """Runs that claim to be under way, from Prefect's own database: it can be read while its server is down too."""
+        return self._prefect("SELECT name, state_type FROM flow_run WHERE state_type IN ('RUNNING', 'PENDING', 'CANCELLING')")
+
+    def state(self, run: str) -> str:
+        """State of a run, from the same place."""
+        [(state,)] = self._prefect("SELECT state_type FROM flow_run WHERE replace(id, '-', '') = ?", UUID(run).hex)
+        return str(state)
+
+    def _prefect(self, question: str, *values: str) -> list[Any]:
+        file = next((self.home / "prefect").rglob("prefect.db"))
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=60)) as database:
+            return database.execute(question, values).fetchall()
 
 
 def copy_of_tree(to: Path) -> None:

@@ -122,6 +122,7 @@ def fresh(place: Place) -> Iterator[Machine]:
     machine.end()
 
 
+@pytest.mark.slow
 def test_a_start_brings_every_model_live_and_a_signal_leaves_nothing_behind(machine: Machine) -> None:
     platform = machine.up()
     machine.until_said("ready; Ctrl-C")

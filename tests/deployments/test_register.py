@@ -1,15 +1,12 @@
 """Registration: the graph as data, and what a real Prefect server holds of it."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 from standins import MODEL
 
 from deployments.descriptions import described
@@ -37,10 +34,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[SyncPrefectClient]:
-    with prefect_test_harness(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), get_client(sync_client=True) as client:
-        client.create_work_pool(WorkPoolCreate(name="local", type="process"))
-        yield client
+def client(prefect_client: SyncPrefectClient) -> SyncPrefectClient:
+    prefect_client.create_work_pool(WorkPoolCreate(name="local", type="process"))
+    return prefect_client
 
 
 def graph(settings: Settings) -> list[Deployment]:

@@ -1,11 +1,8 @@
 """The train flow as Prefect runs it: what cannot be trained ends its decision, and says why."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.train import train
 from tasks.installation import Installation
@@ -15,10 +12,7 @@ from tasks.ledger.rows import ClosedRow, VersionRow
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def prefect() -> Iterator[None]:
-    with prefect_test_harness(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
+pytestmark = pytest.mark.usefixtures("prefect_client")
 
 
 @pytest.fixture

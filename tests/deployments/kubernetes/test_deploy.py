@@ -1,14 +1,11 @@
 """`ratchet deploy` for a cluster, against a real Prefect server; no worker is there, so what it starts only waits."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from factories import batch, day
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 from standins import make_place
 
 from deployments.kubernetes.deploy import deploy
@@ -20,9 +17,8 @@ from tasks.settings import Settings
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[SyncPrefectClient]:
-    with prefect_test_harness(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), get_client(sync_client=True) as client:
-        yield client
+def client(prefect_client: SyncPrefectClient) -> SyncPrefectClient:
+    return prefect_client
 
 
 @pytest.fixture

@@ -1,23 +1,19 @@
 """Runs that nothing runs any more are called crashed, and only those. Against a real Prefect server."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 from prefect import flow
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Paused, Pending, Running, Scheduled, State
-from prefect.testing.utilities import prefect_test_harness
 
 from tasks.governance import janitor
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[SyncPrefectClient]:
-    with prefect_test_harness(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), get_client(sync_client=True) as client:
-        yield client
+def client(prefect_client: SyncPrefectClient) -> SyncPrefectClient:
+    return prefect_client
 
 
 @flow

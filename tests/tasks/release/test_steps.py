@@ -6,8 +6,6 @@ from pathlib import Path
 import hosting
 import pytest
 from prefect import flow
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 
 from bentos.runtime.release import Release
 from tasks.installation import Installation
@@ -17,11 +15,7 @@ from tasks.release.local import LocalTarget
 from tasks.release.steps import restore_live_release, target
 from tasks.store import Ref
 
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect() -> Iterator[None]:
-    with prefect_test_harness(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
+pytestmark = pytest.mark.usefixtures("prefect_client")
 
 
 @pytest.fixture
