@@ -34,14 +34,14 @@ class SpecError(RatchetError):
 
 
 class UnknownNameError(SpecError):
-    """A name that was asked for does not exist."""
+    """A name that was asked for does not exist; of what does, `known` is told unless it is empty."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], where: Path | str = "") -> None:
         known = sorted(known)
         near = get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        listed = ", ".join(known[:12]) or "none"
-        super().__init__(where or kind, [f"there is no {kind} {name!r} (known: {listed}).{hint}"])
+        listed = f" (known: {', '.join(known[:12])})" if known else ""
+        super().__init__(where or kind, [f"there is no {kind} {name!r}{listed}.{hint}"])
 
 
 class SourceError(RatchetError):

@@ -1,7 +1,8 @@
 """The Open Inference Protocol v2: its tensors to rows, and answers to its tensors. The rows are validated, scored and logged as those of /predict.
 
 A request has one tensor per feature, of shape [n] or [n, 1], and may have `event_time` and `entity`. The protocol knows no null. Here it is NaN in a tensor
-of floats, the empty string in one of BYTES whose feature may be null, null in JSON, or a tensor left out.
+of floats, the empty string in one of BYTES whose feature may be null, null in JSON, or a tensor left out. A tensor of floats may hold booleans, as 0 and 1:
+with nulls among them there is no other form.
 """
 
 from http import HTTPStatus
@@ -21,6 +22,7 @@ from bentos.runtime.scoring import Card
 SERVER = {"name": "ratchet", "version": "0.1.0", "extensions": ["binary_tensor_data"]}
 Datatype = Literal["BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64", "BYTES"]
 JSON_KINDS: dict[str, tuple[type, ...]] = {"BOOL": (bool,), "BYTES": (str,), "INT": (int, float), "UINT": (int, float), "FP": (float, int)}
+BOOLEANS = {0.0: False, 1.0: True}
 BESIDE = ("event_time", "entity")  # what a row may have beside its features
 MOST_TENSORS = 10_000  # a megabyte of empty ones would be a million errors, 1.6 s and 1 GB
 STRICT = ConfigDict(strict=True, extra="forbid")
@@ -78,12 +80,11 @@ def model_metadata(card: Card) -> dict[str, Any]:
 
 
 def datatype_of(name: str, contract: Contract) -> str:
-    """The usual datatype of an input; INT64 has no NaN, so an integer that may be null is FP64."""
-    if name not in contract.features:
+    """The usual datatype of an input; INT64 and BOOL have no NaN, so an integer or a boolean that may be null is FP64."""
+    feature = contract.features.get(name)
+    if feature is None or feature.type == "category":
         return "BYTES"
-    feature = contract.features[name]
-    integer = "FP64" if feature.nullable else "INT64"
-    return {"number": "FP64", "integer": integer, "boolean": "BOOL", "category": "BYTES"}[feature.type]
+    return "FP64" if feature.nullable else {"number": "FP64", "integer": "INT64", "boolean": "BOOL"}[feature.type]
 
 
 def outputs_of(contract: Contract) -> dict[str, tuple[str, list[int]]]:
@@ -141,7 +142,10 @@ def _rows(request: InferRequest, binary: bytes, endpoint: Endpoint) -> list[dict
         values, binary = _values(tensor, binary)
         if len(values) != size[0]:
             raise _wrong(tensor, f"{len(values)} values do not fill the shape.")
-        columns[tensor.name] = [None if value != value or (value == "" and tensor.name in blank) else value for value in values]
+        values = [None if value != value or (value == "" and tensor.name in blank) else value for value in values]
+        feature = contract.features.get(tensor.name)
+        floats = feature is not None and feature.type == "boolean" and tensor.datatype.startswith("FP")
+        columns[tensor.name] = [BOOLEANS.get(value, value) for value in values] if floats else values
     if binary:
         raise Refused(HTTPStatus.BAD_REQUEST, "invalid", "There are more binary data than the tensors' binary_data_size add up to.")
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

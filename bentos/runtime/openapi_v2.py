@@ -49,7 +49,7 @@ def infer_request(contract: Contract, row: Json) -> Json:
                 "name": {"const": name},
                 "shape": {"const": [1]},
                 "datatype": {"const": datatype_of(name, contract)},
-                "data": {"type": "array", "items": _value(row["properties"][name], blank=name in blanks(contract)), "minItems": 1, "maxItems": 1},
+                "data": {"type": "array", "items": _value(name, row["properties"][name], contract), "minItems": 1, "maxItems": 1},
             },
         }
         for name in _ordered(contract)
@@ -68,9 +68,12 @@ def infer_request(contract: Contract, row: Json) -> Json:
     }
 
 
-def _value(schema: Json, blank: bool) -> Json:
-    """A value of a tensor: as in a row, or the empty string for null where that is allowed."""
-    return {"anyOf": [schema, {"const": ""}]} if blank else schema
+def _value(name: str, schema: Json, contract: Contract) -> Json:
+    """A value of a tensor: as in a row, or the empty string for null where that is allowed; of floats for booleans, 0 or 1."""
+    feature = contract.features.get(name)
+    if feature and feature.type == "boolean" and feature.nullable:
+        return {"enum": [0, 1, None]}
+    return {"anyOf": [schema, {"const": ""}]} if name in blanks(contract) else schema
 
 
 def infer_response(contract: Contract) -> Json:
@@ -100,5 +103,6 @@ def _infer(operation: str, models: Models, version: str, row: Json, answer: Json
 
 
 def _tensor(name: str, datatype: str, value: Any) -> Json:
+    value = int(value) if datatype == "FP64" and isinstance(value, bool) else value
     many = isinstance(value, list)
     return {"name": name, "shape": [1, len(value)] if many else [1], "datatype": datatype, "data": value if many else [value]}

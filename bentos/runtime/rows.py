@@ -10,6 +10,7 @@ from bentos.runtime.contract import Contract, Feature
 
 LIMIT = 1e30  # beyond any measurement, and well inside float32 (3.4e38), in which exported models compute
 LONGEST = 1_000  # characters of a category or an entity
+YEARS = range(1970, 2200)  # in UTC; monitoring reads no other times
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -21,11 +22,11 @@ def _iso(value: Any) -> Any:
 
 
 def _utc(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=UTC)
-    if moment.year in {1, 9999} and moment.utcoffset():  # in UTC it may be another year, which there is not
-        raise ValueError("the time is out of range")
-    return moment.astimezone(UTC)
+    movable = moment.tzinfo and 1 < moment.year < 9999  # others may be in a year in UTC that there is not
+    utc = moment.astimezone(UTC) if movable else moment.replace(tzinfo=UTC)
+    if utc.year not in YEARS:
+        raise ValueError("the time must be in the years 1970 to 2199, in UTC")
+    return utc
 
 
 def _whole(number: float) -> float:
@@ -36,8 +37,10 @@ def _whole(number: float) -> float:
 
 Number = Annotated[float, Field(ge=-LIMIT, le=LIMIT)]
 Integer = Annotated[float, Field(ge=-LIMIT, le=LIMIT, json_schema_extra={"multipleOf": 1}), AfterValidator(_whole)]  # 3.0 is 3 in JSON, and many send it so
-Text = Annotated[str, Field(max_length=LONGEST, pattern=r"^[^\x00]*$")]  # ONNX's strings end at NUL
-IN_RANGE = {"pattern": "^(?!0001|9999)|([Zz]|[+-]00:00)$"}  # what `_utc` says, for the OpenAPI document
+NO_NUL = r"^[^\x00]*$"  # ONNX's strings end there
+Text = Annotated[str, Field(max_length=LONGEST, pattern=NO_NUL)]
+Filled = Annotated[str, Field(min_length=1, max_length=LONGEST, pattern=NO_NUL)]
+IN_RANGE = {"pattern": "^(197[1-9]|19[89][0-9]|20[0-9]{2}|21[0-8][0-9]|219[0-8])-"}  # for the OpenAPI document: years that are in `_utc`'s range in any zone
 Moment = Annotated[datetime, Field(strict=False, json_schema_extra=IN_RANGE), BeforeValidator(_iso), AfterValidator(_utc)]
 
 
@@ -53,9 +56,10 @@ def row_model(contract: Contract) -> Any:
 
 
 def _column(feature: Feature) -> Any:
-    kind: Any = {"number": Number, "integer": Integer, "boolean": bool, "category": Text}[feature.type]
+    text = Text if feature.nullable else Filled  # the empty string is null to a model: see `Contract.frame`
+    kind: Any = {"number": Number, "integer": Integer, "boolean": bool, "category": text}[feature.type]
     if feature.closed and feature.type == "category":
-        kind = Literal[feature.closed]
+        kind = Literal[tuple(value for value in feature.closed if value or feature.nullable)]
     if feature.description:
         kind = Annotated[kind, Field(description=feature.description)]
     return NotRequired[kind | None] if feature.nullable else kind
@@ -73,7 +77,7 @@ def response_model(contract: Contract) -> type[BaseModel]:
     answer = create_model(
         "RowAnswer",
         id=(str, Field(description="Name of this answer: send it back with the label to /feedback.")),
-        prediction=(_label(contract), Field(description="What the score stands for.")),
+        prediction=(_label(contract, float), Field(description="What the score stands for.")),
         score=(
             score,
             Field(description={"binary": "Probability of true.", "multiclass": f"Probabilities of {', '.join(contract.classes)}."}.get(contract.task)),
@@ -96,7 +100,7 @@ def feedback_model(contract: Contract, max_rows: int) -> type[BaseModel]:
         "Label",
         __config__=STRICT,
         id=(Annotated[str, Field(pattern=UUID)], ...),
-        label=(_label(contract), ...),
+        label=(_label(contract, Number), ...),
         time=(Moment | None, Field(None, description="When the outcome was known, ISO 8601; left out: now.")),
     )
     labels: Any = list[label]
@@ -109,7 +113,7 @@ class FeedbackResponse(BaseModel):
     accepted: int = Field(description="Labels that are on disk now; ids that nobody answered are set aside when labels are joined.")
 
 
-def _label(contract: Contract) -> Any:
+def _label(contract: Contract, number: Any) -> Any:
     if contract.task == "multiclass":
         return Literal[contract.classes]
-    return bool if contract.task == "binary" else float
+    return bool if contract.task == "binary" else number

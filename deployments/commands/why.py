@@ -39,7 +39,7 @@ def _explain(found: Settings, name: str) -> answers.Explanation:
         line = find(local_copy(found), name)
         if line is None:
             raise unknown("answered row, decision, version or release", name, "ledger", found, datetime.now(UTC)) from err
-    return answers.explain(past, name, line)
+    return answers.explain(past, line.id, line)
 
 
 def _batches(found: Settings, explanation: answers.Explanation) -> dict[str, str]:

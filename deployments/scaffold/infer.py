@@ -73,7 +73,7 @@ def columns(frame: pd.DataFrame, taken: Iterable[str]) -> Columns:
             left.append(Left(raw, reason))
             continue
         names = {feature.name for feature in features} | {other for other in raws if other != raw}
-        features.append(Column(raw, free_name(name, names), _kind(read), bool(read.isna().any()), unknown))
+        features.append(Column(raw, free_name(name, names), _kind(read), bool((read.isna() | (read == "")).any()), unknown))
     return Columns(tuple(features), tuple(left))
 
 

@@ -91,7 +91,7 @@ def _shape(features: pd.DataFrame, spec: ModelSpec) -> Iterator[Problem]:
         yield Problem(code, line, f"features() also returns {', '.join(map(repr, extra[:5]))}, which model.toml does not list: no model sees it", "warning")
     for name, feature in spec.features.items():
         column, where = features[name], line_of(toml, f"features.{name}")
-        nulls = int(column.isna().sum())
+        nulls = int((column.isna() | (column == "")).sum())
         if nulls and not feature.nullable:
             yield Problem(
                 toml,

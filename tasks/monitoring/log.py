@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bentos.runtime.rows import LIMIT
 from tasks.monitoring import sources
 from tasks.monitoring.segments import Files
 from tasks.spec import ModelSpec
@@ -98,13 +99,14 @@ SELECT (SELECT count(*) FROM prediction WHERE NOT readable) + (SELECT count(*) F
 
 
 def _typed(labels: "pd.Series[Any]", spec: ModelSpec) -> "pd.Series[Any]":
-    """Labels as the task has them; what cannot be one is no label."""
+    """Labels as the task has them; what /feedback would not take is no label."""
     if spec.task == "multiclass":
         known = labels.where(labels.isin(spec.classes))
     elif spec.task == "binary":
         known = labels.map({"true": 1.0, "false": 0.0}).astype("float64")
     else:
         known = pd.to_numeric(labels, errors="coerce").astype("float64")
+        known = known.where(known.abs() <= LIMIT)
     return known
 
 

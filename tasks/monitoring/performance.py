@@ -17,7 +17,10 @@ CLIP = 1e-7  # log loss: float32 scores cannot come nearer to 0 and 1
 
 @dataclass(frozen=True)
 class Performance:
-    """The gate metric of a window: value, one-sided bounds, and the value on the hold-out. Without a value, `reason` says why it was not judged."""
+    """The gate metric of a window: value, one-sided bounds, and the value on the hold-out. Without a value, `reason` says why it was not judged.
+
+    `unusable` when there are labels enough and still no finite metric: something is wrong, which is never the same as no decay.
+    """
 
     metric: Metric
     labelled: int
@@ -26,6 +29,7 @@ class Performance:
     low: float = np.nan
     high: float = np.nan
     reason: str = ""
+    unusable: bool = False
 
     def decayed(self, tolerance: float) -> bool:
         """True when surely worse than on the hold-out by more than `tolerance`, in units of the metric: even its better bound is."""
@@ -57,8 +61,12 @@ def judge(answers: pd.DataFrame, spec: ModelSpec, reference: float) -> Performan
     blocks = time_blocks(rows["event_time"])
     number = int(blocks.max()) + 1
     draws = np.random.default_rng(spec.seed).multinomial(number, np.full(number, 1 / number), size=spec.gate.draws)
-    value, *drawn = measure(rows, blocks, spec, np.vstack([np.ones(number), draws]))
+    with np.errstate(all="ignore"):  # what is not finite is found below
+        value, *drawn = measure(rows, blocks, spec, np.vstack([np.ones(number), draws]))
     tail = _tail(1 - spec.gate.confidence, number)
+    if not np.isfinite([value, reference]).all() or np.isinf(drawn).any():
+        found = f"{metric} is {value:.4g} on {len(rows):,} labelled rows and {reference:.4g} on the hold-out"
+        return Performance(metric, len(rows), reference, reason=f"{found}, and it or its bounds are no finite numbers", unusable=True)
     if np.isnan(drawn).mean() > tail:
         return Performance(metric, len(rows), reference, reason=f"one class is so rare in {len(rows):,} labels that the bounds of {metric} cannot be told")
     low, high = np.nanquantile(drawn, [tail, 1 - tail])

@@ -35,7 +35,7 @@ class Facts:
 def judge_window(facts: Facts, spec: ModelSpec, report: str = "") -> WindowRow:
     """The ledger's row on a window: insufficient, broken, decay, drift or stable, looked for in this order, with a reason in one sentence.
 
-    A column that could not be compared makes the window broken: that is never the same as no drift.
+    A column that could not be compared makes the window broken: that is never the same as no drift. So does performance that is no finite number.
     `event_time` is the data's clock.
     """
     verdict, reason = _verdict(facts, spec)
@@ -110,6 +110,8 @@ def _verdict(facts: Facts, spec: ModelSpec) -> tuple[Literal["insufficient", "br
         return "broken", _broken(facts.findings)
     if drift is None or drift.share is None or drift.having("unusable"):
         return "broken", _unusable(drift.having("unusable") if drift else ())
+    if performance and performance.unusable:
+        return "broken", performance.reason
     if performance and performance.decayed(monitoring.decay):
         return (
             "decay",

@@ -21,7 +21,7 @@ CLOSE, FAR, MOST_OFF = 1e-4, 1e-2, 0.001
 BASE_ROWS = 5
 WHOLE = 2**24 + 1  # the first whole number that float32 cannot hold
 HUGE = {"at a whole number beyond float32": WHOLE, "at one below zero": -WHOLE, "at the largest number": LIMIT, "at the smallest number": -LIMIT}
-STRANGE = {"unseen": "never seen before", "missing or empty": "", "not ASCII": "Tromsø · 東京 ✈", "as long as may be": "x" * LONGEST}
+STRANGE = {"unseen": "never seen before", "not ASCII": "Tromsø · 東京 ✈", "as long as may be": "x" * LONGEST}
 
 
 def parity_of(expected: Array, found: Array, task: str, hard: "pd.Index[str] | None" = None) -> tuple[bool, str]:
@@ -93,10 +93,8 @@ def _scores(fitted: "Pipeline", rows: pd.DataFrame, spec: ModelSpec) -> bool:
 
 def _odd_values(column: "pd.Series[Any]", feature: Feature) -> list[tuple[str, Any]]:
     if feature.type == "category":
-        if not feature.closed:
-            return list(STRANGE.items())
         lacking = [(f"{value!r}, which training never held", value) for value in feature.closed if not (column == value).any()]
-        return [*([("missing", "")] if feature.nullable or (column == "").any() else []), *lacking]
+        return [*([("missing", "")] if feature.nullable or (column == "").any() else []), *(lacking if feature.closed else STRANGE.items())]
     missing: list[tuple[str, Any]] = [("missing", np.nan)] if feature.nullable or column.isna().any() else []
     if feature.type == "boolean":
         return [*missing, ("true", 1.0), ("false", 0.0)]

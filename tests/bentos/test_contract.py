@@ -1,6 +1,8 @@
 """Every model folder keeps its own promises, and a contract refuses what is wrong without refusing what is merely unseen."""
 
 import json
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 import bentos
 from bentos.runtime.contract import Contract, Feature
 from bentos.runtime.errors import invalid
-from bentos.runtime.rows import feedback_model, request_model
+from bentos.runtime.rows import IN_RANGE, feedback_model, request_model
 
 MODELS = sorted(path for path in Path(bentos.__file__).parent.glob("*/model.toml"))
 CONTRACT = Contract(
@@ -23,6 +25,7 @@ CONTRACT = Contract(
         "i": Feature(type="integer", nullable=True),
         "b": Feature(type="boolean", nullable=True),
         "c": Feature(type="category"),
+        "t": Feature(type="category", nullable=True),
         "k": Feature(type="category", closed=("a", "b"), nullable=True),
         "copy of _model (x)": Feature(type="number", nullable=True),  # any column name of any CSV
     },
@@ -37,6 +40,15 @@ def refused(model: type[BaseModel], body: str) -> list[str]:
     with pytest.raises(ValidationError) as caught:
         model.model_validate_json(body)
     return [field.path for field in invalid(caught.value).fields]
+
+
+def errors(model: type[BaseModel], body: Any) -> list[str]:
+    """Paths of what is wrong; empty when it is taken."""
+    try:
+        model.model_validate_json(json.dumps(body))
+    except ValidationError as err:
+        return [field.path for field in invalid(err).fields]
+    return []
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.parent.name)
@@ -70,7 +82,8 @@ def test_a_model_s_pipeline_is_fitted_and_asked_on_the_contract_s_columns(path: 
         ({"i": 3.0}, 3),
         ({"b": True}, True),
         ({"c": "never seen"}, "never seen"),
-        ({"c": ""}, ""),
+        ({"t": ""}, ""),  # null to the model
+        ({"t": None}, None),
         ({"k": "b"}, "b"),
         ({"copy of _model (x)": -1e29}, -1e29),
     ],
@@ -98,6 +111,7 @@ def test_values_of_the_right_type_pass_seen_or_not(change: dict[str, Any], found
         {"b": "true"},
         {"c": None},
         {"c": 3},
+        {"c": ""},
         {"c": "x" * 1001},
         {"c": "a\0b"},
         {"k": "c"},
@@ -107,6 +121,11 @@ def test_values_of_the_right_type_pass_seen_or_not(change: dict[str, Any], found
         {"event_time": "20130101"},
         {"event_time": "0001-01-01T00:00:00+05:00"},
         {"event_time": "9999-12-31T23:59:59-05:00"},
+        {"event_time": "0001-01-01T00:00:00"},
+        {"event_time": "1969-12-31T23:59:59.999Z"},
+        {"event_time": "1970-01-01T00:00:00+00:01"},
+        {"event_time": "2200-01-01T00:00:00Z"},
+        {"event_time": "2199-12-31T23:59:59-00:01"},
         {"entity": 5},
     ],
     ids=lambda change: str(change)[:40],
@@ -130,6 +149,39 @@ def test_a_request_has_one_to_max_rows_rows(rows: Any) -> None:
 def test_a_time_without_a_zone_is_utc_and_one_with_a_zone_is_made_so() -> None:
     assert parse({"event_time": "2013-01-01T00:00:00"})["event_time"].isoformat() == "2013-01-01T00:00:00+00:00"
     assert parse({"event_time": "2013-01-01T00:00:00-05:00"})["event_time"].isoformat() == "2013-01-01T05:00:00+00:00"
+
+
+@pytest.mark.parametrize("time", ["1970-01-01T00:00:00Z", "1969-12-31T23:00:00-01:00", "2199-12-31T23:59:59.999Z", "2200-01-01T00:59:59+01:00"])
+def test_the_times_that_monitoring_reads_are_taken_to_their_ends(time: str) -> None:
+    assert parse({"event_time": time})["event_time"].year in {1970, 2199}
+
+
+def test_a_documented_time_is_in_range_in_every_zone() -> None:
+    documented = re.compile(IN_RANGE["pattern"])
+    years = [f"{year:04}" for year in range(1, 10_000) if documented.search(f"{year:04}-01-01T00:00:00Z")]
+
+    assert (years[0], years[-1], len(years)) == ("1971", "2198", 228)
+    for time in ("1971-01-01T00:00:00+23:59", "2198-12-31T23:59:59-23:59"):
+        assert parse({"event_time": time})["event_time"].utcoffset() == timedelta(0)
+
+
+def test_the_empty_string_is_null_also_in_a_closed_category() -> None:
+    for nullable, taken in ((False, ["a"]), (True, ["", "a", None])):
+        contract = Contract(name="m", task="binary", features={"k": Feature(type="category", closed=("", "a"), nullable=nullable)})
+        model = request_model(contract, 1)
+        found = [value for value in ("", "a", None) if not errors(model, {"rows": [{"k": value}]})]
+
+        assert found == taken
+
+
+def test_a_label_of_a_number_has_the_bounds_of_a_feature_and_a_time_its_range() -> None:
+    contract = Contract(name="m", task="regression", features={"n": Feature(type="number")})
+    model, label = feedback_model(contract, 1), {"id": "01a20d5c-8524-7047-ac7e-a4eda2751da1", "label": 1e30}
+
+    assert errors(model, {"labels": [label]}) == []
+    assert errors(model, {"labels": [label | {"label": 1e31}]}) == ["labels.0.label"]
+    assert errors(model, {"labels": [label | {"label": -1e308}]}) == ["labels.0.label"]
+    assert errors(model, {"labels": [label | {"time": "1969-07-20T20:17:00Z"}]}) == ["labels.0.time"]
 
 
 @pytest.mark.parametrize("label", [{"id": "x", "label": "wet"}, {"id": "01a20d5c-8524-7047-ac7e-a4eda2751da1", "label": "hail"}, {"label": "wet"}], ids=str)

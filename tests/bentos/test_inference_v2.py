@@ -107,7 +107,38 @@ def test_tritonclient_finds_server_and_model_ready_and_knows_them(address: str) 
         inputs = {put["name"]: put["datatype"] for put in client.get_model_metadata(MODEL)["inputs"]}
 
     text, number = ("carrier", "origin", "event_time", "entity"), ("Seats (n)", "temp", "distance")
-    assert inputs == {"weekend": "BOOL", **dict.fromkeys(text, "BYTES"), **dict.fromkeys(number, "FP64")}
+    assert inputs == {**dict.fromkeys(text, "BYTES"), **dict.fromkeys((*number, "weekend"), "FP64")}, "a boolean that may be null has to have a NaN"
+
+
+@pytest.mark.parametrize(("dtype", "binary"), [("float32", True), ("float16", True), ("float64", False)])
+def test_booleans_with_nulls_among_them_are_sent_as_floats(address: str, row: dict[str, Any], logged: Logged, dtype: str, binary: bool) -> None:
+    rows = [row | {"weekend": value} for value in (True, False, None)]
+    plain = httpx.post(f"http://{address}/predict", json={"rows": rows}).json()["answers"]
+    columns = columns_of(rows) | {"weekend": np.array([1, 0, np.nan if binary else 1], dtype=dtype)}
+
+    with triton.InferenceServerClient(address) as client:
+        found = client.infer(MODEL, tensors(columns, binary))
+
+    assert found.as_numpy("score").tolist() == [answer["score"] for answer in plain]
+    assert [line["row"]["weekend"] for line in logged("predictions")[3:]] == [True, False, None if binary else True]
+
+
+@pytest.mark.parametrize("value", [0.5, 2.0, -1.0, np.inf, 1e-20])
+def test_a_float_that_is_no_boolean_is_refused_by_its_row(address: str, row: dict[str, Any], value: float) -> None:
+    columns = columns_of([row, row]) | {"weekend": np.array([1.0, value])}
+
+    with triton.InferenceServerClient(address) as client, pytest.raises(InferenceServerException, match=r"400.*rows\.1\.weekend: "):
+        client.infer(MODEL, tensors(columns, binary=True))
+
+
+def test_the_empty_string_is_refused_where_null_is_in_the_words_of_predict(address: str, row: dict[str, Any]) -> None:
+    empty = row | {"carrier": ""}
+
+    replies = [httpx.post(f"http://{address}{path}", json=body) for path, body in (("/predict", {"rows": [empty]}), (INFER, json_of(empty)))]
+
+    fields = [{"path": "rows.0.carrier", "message": "String should have at least 1 character"}]
+    assert [reply.status_code for reply in replies] == [400, 400]
+    assert [replies[0].json()["error"]["fields"], replies[1].json()["fields"]] == [fields, fields]
 
 
 def test_the_key_is_that_of_predict_and_tritonclient_shows_why_it_is_refused(endpoint: MakeEndpoint, serve: Serve, row: dict[str, Any]) -> None:

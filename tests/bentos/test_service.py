@@ -15,8 +15,9 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from bentos.runtime.body import MAX_BODY
 from bentos.runtime.endpoint import Endpoint, Models, Place, hash_of
-from bentos.runtime.guards import MAX_BODY, Guard
+from bentos.runtime.guards import Guard
 from bentos.runtime.ids import Uuid7
 from bentos.runtime.lines import FeedbackLine, PredictionLine
 from bentos.runtime.scoring import Scorer

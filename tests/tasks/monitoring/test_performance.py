@@ -1,13 +1,16 @@
 """The metrics are scikit-learn's; a window decays only when it is surely worse."""
 
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from served import HOLDOUT, day, draw
+from served import HOLDOUT, day, draw, write_labels, write_predictions
 from sklearn import metrics
 
+from tasks.monitoring.log import read
 from tasks.monitoring.performance import Performance, judge, measure, time_blocks
 from tasks.spec import Gate, Label, ModelSpec, Monitoring
 
@@ -141,6 +144,44 @@ def test_a_class_that_is_all_but_absent_is_not_judged(spec: ModelSpec) -> None:
     rows.loc[0, "label"] = 1.0
 
     assert "so rare" in judge(rows, spec, HOLDOUT).reason
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+@pytest.mark.parametrize(("column", "value"), [("label", 1e308), ("score", np.inf), ("score", np.nan)])
+def test_what_is_no_finite_number_is_never_no_decay(spec: ModelSpec, metric: str, column: str, value: float) -> None:
+    of_metric, rows = regression(spec, metric)
+    rows.loc[7, column] = value
+
+    found = judge(rows, of_metric, 4.0)
+
+    assert found.unusable
+    assert found.reason.startswith(f"{metric} is ")
+    assert found.reason.endswith(" on 1,000 labelled rows and 4 on the hold-out, and it or its bounds are no finite numbers")
+    assert found.facts() == {"reference": 4.0}
+
+
+def test_a_label_beyond_what_feedback_takes_is_no_label(tmp_path: Path, spec: ModelSpec) -> None:
+    ids = write_predictions(tmp_path, draw(day("2013-04-01"), 30, 5), score=113.5, prediction=113.5)
+    write_labels(tmp_path, ids, [1e30, -1e30, 1e31, -1e308, "inf"], ["2013-05-01T00:00:00Z"] * 5)
+
+    labels = read(tmp_path, regression(spec, "mae")[0], timedelta(days=1), []).answers["label"]
+
+    assert labels.tolist()[:2] == [1e30, -1e30]
+    assert labels.isna().tolist() == [False, False, True, True, True]
+
+
+def test_probabilities_that_add_up_to_nothing_are_never_no_decay(spec: ModelSpec) -> None:
+    of_metric, rows = multiclass(spec, "log_loss")
+    rows.at[7, "score"] = [0.0, 0.0, 0.0]
+
+    assert judge(rows, of_metric, 1.0).unusable
+
+
+def test_a_rare_class_is_not_a_fault(spec: ModelSpec) -> None:
+    rows = answers().assign(label=0.0)
+    rows.loc[0, "label"] = 1.0
+
+    assert not judge(rows, spec, HOLDOUT).unusable
 
 
 def test_too_few_labels_are_not_judged(spec: ModelSpec) -> None:

@@ -82,6 +82,15 @@ def test_a_column_that_cannot_be_compared_breaks_the_window(spec: ModelSpec) -> 
     assert proposal(row, [], spec, VERSION) is None
 
 
+@pytest.mark.parametrize("drift", [STABLE, DRIFTED])
+def test_performance_that_is_no_finite_number_breaks_the_window_and_alerts(spec: ModelSpec, drift: Drift) -> None:
+    row = judged(spec, drift=drift, performance=Performance("mae", 1_900, 4.0, reason="mae is inf", unusable=True))
+
+    assert (row.verdict, row.reason, row.performance) == ("broken", "mae is inf", {"reference": 4.0})
+    assert proposal(row, [], spec, VERSION) is None
+    assert alert(row, spec) == "Window 2013-04 of late is broken and proposes nothing: mae is inf."
+
+
 def test_no_drift_report_is_never_no_drift(spec: ModelSpec) -> None:
     assert judged(spec, drift=None).verdict == "broken"
 
