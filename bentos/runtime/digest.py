@@ -6,9 +6,12 @@ import tarfile
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from pydantic import ValidationError
+
 from bentos.runtime.release import Release
 
 AGAIN = "Release the version again, so that its bytes are fetched from the store."
+COMPILED = "It holds __pycache__, which Python writes where it imports: delete it, and set PYTHONDONTWRITEBYTECODE=1 for other programs that load it."
 
 
 class DigestError(Exception):
@@ -84,6 +87,21 @@ def artefact_in(bento: Path) -> Path:
     return found[0].parent
 
 
+def release_in(file: Path) -> Release:
+    """The release that a file holds.
+
+    Raises:
+        ValueError: it cannot be read, or holds none.
+    """
+    try:
+        return Release.model_validate_json(file.read_bytes())
+    except OSError as err:
+        raise ValueError(f"The release file {file} cannot be read: {err.strerror}. Name one with --release.") from None
+    except ValidationError as err:
+        found = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in err.errors(include_input=False, include_url=False))
+        raise ValueError(f"The release file {file} holds no release ({found}). Release the version again.") from None
+
+
 def check(release: Release, bento: Path) -> None:
     """Compare a bento and the model inside with the release that names them.
 
@@ -97,6 +115,7 @@ def check(release: Release, bento: Path) -> None:
         ("model", release.artefact, digest_of(artefact_in(bento), without="model.yaml")),  # BentoML's own note beside the model's files
     ):
         if found != named:
+            remedy = COMPILED if next(bento.rglob("__pycache__"), None) else AGAIN
             raise DigestError(
-                f"Release {release.id!r}: the {what} at {bento} has digest {found[:19]}…, but the release names {named[:19]}…. Nothing was loaded from it. {AGAIN}"
+                f"Release {release.id!r}: the {what} at {bento} has digest {found[:19]}…, but the release names {named[:19]}…. Nothing was loaded from it. {remedy}"
             )

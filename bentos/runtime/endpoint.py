@@ -43,15 +43,18 @@ class Place:
         """Read `RATCHET_RELEASE`, `_LOG`, `_LOG_BYTES`, `_FSYNC`, `_MAX_SKEW_SECONDS`, `_PREDICT_KEY`, `_FEEDBACK_KEY`, `_HASH_KEY`.
 
         Without `RATCHET_LOG` no log is kept; without `RATCHET_LOG_BYTES` each of its folders may grow without end; without `RATCHET_HASH_KEY`
-        no entity is logged, and a model with hashed features does not start.
+        no entity is logged, and a model with hashed features does not start. An empty variable is none.
+
+        Raises:
+            ValueError: one that is a number is none.
         """
         log = environ.get("RATCHET_LOG", "")
         return cls(
             release=environ.get("RATCHET_RELEASE", ""),
             log=Path(log) if log else None,
-            log_bytes=int(environ.get("RATCHET_LOG_BYTES", "") or 0),
+            log_bytes=int(_number(environ, "RATCHET_LOG_BYTES", "bytes", 0)),
             fsync=environ.get("RATCHET_FSYNC", "").lower() in {"1", "true", "yes", "on"},
-            max_skew=timedelta(seconds=float(environ.get("RATCHET_MAX_SKEW_SECONDS", "300"))),
+            max_skew=timedelta(seconds=_number(environ, "RATCHET_MAX_SKEW_SECONDS", "seconds", 300)),
             predict_key=environ.get("RATCHET_PREDICT_KEY", ""),
             feedback_key=environ.get("RATCHET_FEEDBACK_KEY", ""),
             hash_key=environ.get("RATCHET_HASH_KEY", ""),
@@ -225,6 +228,17 @@ class Endpoint:
 def hash_of(value: object, key: bytes) -> str:
     """What the log keeps of an entity or a hashed feature: 16 hex digits of the HMAC-SHA256 of its text."""
     return hmac.digest(key, str(value).encode(), "sha256")[:8].hex()
+
+
+def _number(environ: Mapping[str, str], name: str, unit: str, default: float) -> float:
+    text = environ.get(name, "").strip()
+    try:
+        found = float(text) if text else default
+    except ValueError:
+        found = -1
+    if not 0 <= found < 1e13:
+        raise ValueError(f"{name}={text} is no number of {unit}: give one of 0 or more, or leave it out for {default:g}.")
+    return found
 
 
 def _parsed(model: type[BaseModel], body: bytes) -> Any:

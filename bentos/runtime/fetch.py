@@ -3,7 +3,8 @@
     python -m bentos.runtime.fetch --release FILE --to DIR
 
 The store is RATCHET_STORE_URL (fsspec; for s3:// with the usual AWS_* variables); the bento lies in DIR/bento afterwards.
-What is wrong is said in one line on stderr. Exit codes: 0 fetched, 1 the store cannot be reached, 3 the bytes are missing or not those of the release.
+What is wrong is said in one line on stderr. Exit codes: 0 fetched, 1 the store cannot be reached, 3 another try would end the same:
+the bytes are missing or not those of the release, or there is no release.
 """
 
 import argparse
@@ -15,9 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import fsspec
-from pydantic import ValidationError
 
-from bentos.runtime.digest import AGAIN, DigestError, check, key, unpack
+from bentos.runtime.digest import AGAIN, DigestError, check, key, release_in, unpack
 from bentos.runtime.release import Release
 
 UNREACHABLE, TAMPERED = 1, 3
@@ -85,10 +85,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     store = os.environ.get("RATCHET_STORE_URL", "")
     try:
+        release = release_in(options.release)
+    except ValueError as err:
+        print(err, file=sys.stderr)
+        return TAMPERED
+    try:
         if not store:
             raise OSError("RATCHET_STORE_URL is not set")
-        fetch(Release.model_validate_json(options.release.read_bytes()), store, options.to)
-    except (DigestError, ValidationError) as err:
+        fetch(release, store, options.to)
+    except DigestError as err:
         print(err, file=sys.stderr)
         return TAMPERED
     except Exception as err:  # noqa: BLE001  # every file system of fsspec has errors of its own: whatever it is, the pod's status must say it in one line

@@ -4,44 +4,38 @@ It answers nearly everything itself, since BentoML's HTTP layer costs more than 
 """
 
 import asyncio
-import hmac
 import logging
 import re
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import orjson
 
-from bentos.runtime.body import CLOSE, Disconnected, Message, Receive, read, spill, too_large
+from bentos.runtime.admission import JSON_SIZE, PREDICT_KINDS, V2_KINDS, Scope, allow, gets, posts, takes
+from bentos.runtime.body import CLOSE, Disconnected, Message, Receive, Room, largest, read, spill
 from bentos.runtime.endpoint import Endpoint
-from bentos.runtime.errors import Field, Header, Refused
+from bentos.runtime.errors import Header, Refused
 from bentos.runtime.ids import Uuid7
 from bentos.runtime.inference_v2 import SERVER, infer, model_metadata
 from bentos.runtime.openapi import render
 from bentos.runtime.patience import Patience
 
-Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Answered = TypeVar("Answered")
 
-MAX_BODY = 1_000_000  # bytes
 BODY_SECONDS = 10.0  # for a caller to send its body
 MAX_WAITING = 64  # requests that wait for the thread
-INLINE_BODY = 32_000  # bytes, about a hundred rows: scored in a millisecond; longer ones would keep others waiting, and go to the thread
+INLINE_BODY = 64_000  # bytes, a hundred rows with times and entities: scored in a millisecond or two; longer ones keep others waiting, and go to the thread
 BENTOML = "/schema.json"  # what its client reads; not its page at /, which loads a tag manager from the Internet
 V2_MODEL = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?:/(?P<action>ready|infer))?")
-JSON_SIZE = b"inference-header-content-length"  # of a v2 body whose tensors follow its JSON as bytes
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 JSON = (b"content-type", b"application/json")
 BINARY = (b"content-type", b"application/octet-stream")
-PREDICT_KINDS = frozenset({b"application/json"})
-V2_KINDS = PREDICT_KINDS | {b"application/octet-stream", b""}  # tritonclient names none
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")  # Prometheus'
 AGAIN = (b"retry-after", b"1")
-READ = frozenset({b"authorization", b"content-type", b"content-encoding", JSON_SIZE})  # headers that decide what happens to a request
 log = logging.getLogger(__name__)
 
 
@@ -74,6 +68,8 @@ class Guard:
             "/v2/health/ready": self._readyz,
         }
         self.document: bytes | None = None
+        self.most = 0  # bytes of a body; known with the endpoint
+        self.room = Room()
         self.thread = asyncio.Semaphore(1)
         self.waiting = 0
         self.patience = Patience(BODY_SECONDS)
@@ -81,6 +77,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http":
+            scope.get("state", {})["count"] = self._count  # for requests that the protocol refuses, see `Protocol`
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
@@ -115,7 +112,7 @@ class Guard:
 
     async def _predict(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         endpoint = self._open(scope, headers, "predict")
-        body = await read(receive, MAX_BODY, self.patience)
+        body = await read(receive, self.most, self.patience, self.room)
         if endpoint.inline and len(body) <= INLINE_BODY:
             return Reply(endpoint.predict(body))
         return Reply(await self._in_turn(endpoint.predict, body))
@@ -124,16 +121,18 @@ class Guard:
         """Answer in the one thread, when those before are done."""
         if self.waiting >= MAX_WAITING:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", f"{MAX_WAITING} requests are waiting already.")
+        self.room.take(len(body))
         self.waiting += 1
         try:
             async with self.thread:
                 return await asyncio.to_thread(answer, body)
         finally:
             self.waiting -= 1
+            self.room.give(len(body))
 
     async def _feedback(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         endpoint = self._open(scope, headers, "feedback")
-        body = await read(receive, MAX_BODY, self.patience)
+        body = await read(receive, self.most, self.patience, self.room)
         return Reply(endpoint.take_feedback(body) if len(body) <= INLINE_BODY else await self._in_turn(endpoint.take_feedback, body), 202)
 
     async def _v2_model(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
@@ -144,7 +143,7 @@ class Guard:
             raise Refused(HTTPStatus.NOT_FOUND, "path", f"There is no such path. There are: {paths}.")
         if asked["action"] == "infer":
             return await self._v2_infer(asked, scope, headers, receive)
-        _reads(scope)
+        gets(scope)
         card = self._named(asked).scorer.card
         if asked["action"] == "ready":
             return Reply(orjson.dumps({"name": card.name, "ready": True}))
@@ -152,7 +151,7 @@ class Guard:
 
     async def _v2_infer(self, asked: re.Match[str], scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         endpoint = self._open(scope, headers, "predict", V2_KINDS, asked)
-        body = await read(receive, MAX_BODY, self.patience)
+        body = await read(receive, self.most, self.patience, self.room)
         given = headers.get(JSON_SIZE)
         json_size = None if given is None else int(given) if given.isdigit() and len(given) < 10 else 0
         if json_size is not None and not 0 < json_size <= len(body):
@@ -178,49 +177,36 @@ class Guard:
         self, scope: Scope, headers: dict[bytes, bytes], action: str, kinds: frozenset[bytes] = PREDICT_KINDS, asked: re.Match[str] | None = None
     ) -> Endpoint:
         """Everything that is checked before a body is read."""
-        if scope["method"] != "POST":
-            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method", "This path takes POST.", headers=((b"allow", b"POST"),))
-        if len(headers) != len(scope["headers"]):
-            _check_once(scope["headers"])
+        posts(scope, headers)
         endpoint = self._named(asked) if asked else self._ready()
         key = endpoint.place.predict_key if action == "predict" else endpoint.place.feedback_key
-        if key and not hmac.compare_digest(headers.get(b"authorization", b""), b"Bearer " + key.encode()):
-            raise Refused(
-                HTTPStatus.UNAUTHORIZED,
-                "key",
-                f"This path needs the {action} key: Authorization: Bearer <key>.",
-                headers=((b"www-authenticate", b"Bearer"), CLOSE),
-            )
-        kind, encoding = headers.get(b"content-type", b""), headers.get(b"content-encoding", b"identity")
-        if kind.partition(b";")[0].strip().lower() not in kinds or encoding != b"identity":
-            message = "The Content-Type must be application/json, and the body without a Content-Encoding."
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", message, headers=(CLOSE,))
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or len(length) > 18 or int(length) > MAX_BODY:
-            raise too_large(MAX_BODY)
+        if key:
+            allow(headers, action, key)
+        self.most = self.most or largest(endpoint.models.contract, endpoint.models.max_rows)
+        takes(headers, kinds, self.most)
         return endpoint
 
     async def _livez(self, scope: Scope, _: dict[bytes, bytes], __: Receive) -> Reply:
-        _reads(scope)
+        gets(scope)
         return Reply(b'{"alive":true}')
 
     async def _readyz(self, scope: Scope, _: dict[bytes, bytes], __: Receive) -> Reply:
-        _reads(scope)
+        gets(scope)
         self._ready()
         return Reply(b'{"ready":true}')
 
     async def _metrics(self, scope: Scope, _: dict[bytes, bytes], __: Receive) -> Reply:
-        _reads(scope)
+        gets(scope)
         return Reply(self._ready().metrics.render(), kind=TEXT)
 
     async def _docs(self, scope: Scope, _: dict[bytes, bytes], __: Receive) -> Reply:
-        _reads(scope)
+        gets(scope)
         endpoint = self._ready()
         self.document = self.document or render(endpoint)
         return Reply(self.document)
 
     async def _v2_server(self, scope: Scope, _: dict[bytes, bytes], __: Receive) -> Reply:
-        _reads(scope)
+        gets(scope)
         return Reply(orjson.dumps(SERVER))
 
     def _ready(self) -> Endpoint:
@@ -230,7 +216,7 @@ class Guard:
         return endpoint
 
     async def _bentoml(self, scope: Scope, receive: Receive, send: Send, request_id: Header) -> None:
-        _reads(scope)
+        gets(scope)
 
         async def tagged(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -240,23 +226,11 @@ class Guard:
         await self.app(scope, receive, tagged)
 
     def _refusal(self, refused: Refused, scope: Scope) -> Reply:
-        endpoint = self.endpoint()
-        if endpoint:
-            endpoint.metrics.error(refused.code)
+        self._count(refused.code)
         body = refused.v2_body if scope["path"].startswith("/v2") else refused.body
         again = (AGAIN,) if refused.status == HTTPStatus.SERVICE_UNAVAILABLE else ()
         return Reply(body, refused.status, extra=(*refused.headers, *again))
 
-
-def _reads(scope: Scope) -> None:
-    if scope["method"] not in {"GET", "HEAD"}:
-        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method", "This path takes GET.", headers=((b"allow", b"GET, HEAD"),))
-
-
-def _check_once(headers: Iterable[Header]) -> None:
-    """Refuse a header that decides and is there twice: a proxy before this server may have read the other one."""
-    named = [name for name, _ in headers]
-    twice = sorted(name.decode() for name in READ if named.count(name) > 1)
-    if twice:
-        fields = [Field(path=name, message="The header is there more than once.") for name in twice]
-        raise Refused(HTTPStatus.BAD_REQUEST, "header", "The request is ambiguous.", fields, headers=(CLOSE,))
+    def _count(self, code: str) -> None:
+        if endpoint := self.endpoint():
+            endpoint.metrics.error(code)

@@ -8,7 +8,7 @@ SIGTERM or SIGINT means that another generation has taken over: it accepts no mo
 - Under a supervisor it serves a private unix socket. On stdin the line `go` makes it take connections of the shared listener too (it says `accepting`);
   the end of stdin (the starter stopped or died) makes it finish what is under way and exit.
 - In a container it serves its port, and stdin means nothing.
-Exit codes: 0 drained, 1 did not start, 3 the bytes are not those of the release.
+Exit codes: 0 drained, 1 did not start, 3 the bytes are not those of the release. What an operator can mend is said in one line on stderr.
 """
 
 import argparse
@@ -22,17 +22,16 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import uvicorn
 import uvloop
-from pydantic import ValidationError
 
-from bentos.runtime.digest import DigestError, check
+from bentos.runtime.digest import DigestError, check, release_in
 from bentos.runtime.draining import App, Draining, close_if_idle
+from bentos.runtime.endpoint import Place
 from bentos.runtime.protocol import Protocol
-from bentos.runtime.release import Release
 from bentos.runtime.unix_socket import listen
 
 NOT_STARTED, TAMPERED = 1, 3
@@ -165,13 +164,38 @@ def _voice() -> Callable[[str], None]:
 
 
 def bind(address: str) -> socket.socket:
-    """A TCP socket bound to `HOST:PORT`. It does not listen yet: callers are refused, and not left waiting, until the model is warm."""
+    """A TCP socket bound to `HOST:PORT`. It does not listen yet: callers are refused, and not left waiting, until the model is warm.
+
+    Raises:
+        ValueError: it is no such address. OSError: it cannot be had.
+    """
     host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 65_536):
+        raise ValueError(f"--bind={address} is no HOST:PORT: say 127.0.0.1:3960 for callers on this machine, or 0.0.0.0:3960 for all.")
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind((host.strip("[]"), int(port)))
+    try:
+        bound.bind((host.strip("[]"), int(port)))
+    except OSError as err:
+        raise OSError(f"{address} cannot be served: {err.strerror}. End what holds it, or give another --bind.") from None
     bound.setblocking(False)
     return bound
+
+
+def check_place(place: Place) -> None:
+    """See that the log can be written.
+
+    Raises:
+        OSError: it cannot.
+    """
+    if place.log is None:
+        return
+    try:
+        place.log.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=place.log):
+            pass
+    except OSError as err:
+        raise OSError(f"RATCHET_LOG={place.log} cannot be written: {err.strerror}. Make it a folder that this user may write, or leave it out.") from None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -188,13 +212,20 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     say = _voice()
     try:
-        check(Release.model_validate_json(options.release.read_bytes()), options.bento)
-    except (DigestError, ValidationError, FileNotFoundError) as err:
+        check_place(Place.of(os.environ))
+        release = release_in(options.release)
+        own = bind(options.bind) if options.bind else None
+    except (OSError, ValueError) as err:
+        print(err, file=sys.stderr)
+        return NOT_STARTED
+    try:
+        check(release, options.bento)
+    except (DigestError, FileNotFoundError) as err:
         print(err, file=sys.stderr)
         return TAMPERED
     with TemporaryDirectory(prefix="ratchet-host-") as home, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         app = load(options.bento, Path(home))
-        return runner.run(Host(app, bind(options.bind) if options.bind else listen(options.socket), options, say).run())
+        return runner.run(Host(app, own or listen(options.socket), options, say).run())
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ REFUSALS: dict[int, tuple[str, dict[str, str]]] = {
         },
     ),
 }
-CODES = [*(code for _, codes in REFUSALS.values() for code in codes), "path"]
+CODES = [*(code for _, codes in REFUSALS.values() for code in codes), "path", "http"]  # the last two belong to no path
 READS = (405, 500)
 READY = (*READS, 503)
 POSTS = (400, 401, 405, 408, 409, 413, 415, 500, 503)

@@ -2,12 +2,17 @@
 
 A client of the JDK offers HTTP/2 (`Upgrade: h2c`) with its first request on every connection. The parser then takes the body for the new protocol's, and
 uvicorn answers as if there were none (its issue 2722). RFC 9110 lets a server go on as if it had not been offered.
+What is not HTTP is refused in the one shape of `errors`, and counted by the function that the app leaves as `count` in the state of its lifespan.
 """
 
 import asyncio
 import re
+from http import HTTPStatus
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from bentos.runtime.errors import Refused
+from bentos.runtime.ids import Uuid7
 
 MAX_HEAD = 65_536  # bytes of a request line and headers, beyond what comes with the first of them
 HEAD_SECONDS = 10.0  # for a caller to send them
@@ -17,6 +22,7 @@ UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
+    request_ids = Uuid7()
     head = 0  # bytes that came after the first of a head that is not whole yet
     late: asyncio.TimerHandle | None = None
 
@@ -41,6 +47,17 @@ class Protocol(HttpToolsProtocol):
                 self._head_is_whole()
         elif not self.transport.is_closing():
             self._head_goes_on(len(data) if self.scope is before else 0)  # where in `data` it began is not known
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, and close: where the next request would begin is not known."""
+        refused = Refused(HTTPStatus.BAD_REQUEST, "http", msg)
+        if count := self.app_state.get("count"):
+            count(refused.code)
+        length = str(len(refused.body)).encode()
+        named = [(b"content-type", b"application/json"), (b"content-length", length), (b"x-request-id", self.request_ids().encode()), (b"connection", b"close")]
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in [*self.server_state.default_headers, *named])
+        self.transport.write(STATUS_LINE[400] + head + b"\r\n" + refused.body)
+        self.transport.close()
 
     def _head_goes_on(self, size: int) -> None:
         self.head += size

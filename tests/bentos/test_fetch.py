@@ -89,3 +89,11 @@ def test_a_store_that_cannot_be_reached_is_named_and_ends_it_with_1(
 
     assert fetched(release, tmp_path) == UNREACHABLE
     assert f"The store {store}" in capsys.readouterr().err
+
+
+def test_a_file_without_a_release_is_named_and_another_try_would_end_the_same(release: Release, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "release.json").write_text('{"v": 1}')
+
+    assert main(["--release", str(tmp_path / "release.json"), "--to", str(tmp_path)]) == TAMPERED
+    err = capsys.readouterr().err
+    assert f"The release file {tmp_path / 'release.json'} holds no release" in err and err.count("\n") == 1

@@ -16,7 +16,8 @@ import hosting
 import pytest
 
 from bentos.runtime.digest import digest_of
-from bentos.runtime.host import TAMPERED
+from bentos.runtime.endpoint import Place
+from bentos.runtime.host import NOT_STARTED, TAMPERED, main
 from bentos.runtime.release import Release
 from bentos.runtime.unix_socket import short_path
 from tasks.store import Store
@@ -139,6 +140,7 @@ def test_bytes_that_the_release_does_not_name_are_refused_and_not_loaded(change:
 
     out, err = process.communicate(timeout=20)
     assert process.returncode == TAMPERED
+    assert ("PYTHONDONTWRITEBYTECODE=1" in err) is (change == "a file too many")
     assert "Nothing was loaded from it" in err and "Traceback" not in err and "ready" not in out
     assert not (tmp_path / "loaded").exists()
 
@@ -272,6 +274,42 @@ def test_on_a_port_callers_are_refused_until_the_model_is_warm_and_a_model_that_
 
     assert process.returncode == 1
     assert "scores its golden rows otherwise" in process.communicate()[1]
+
+
+MISTAKES = {
+    "no host": ({"--bind": "3960"}, "--bind=3960 is no HOST:PORT: say 127.0.0.1:3960"),
+    "no port": ({"--bind": "127.0.0.1:"}, "is no HOST:PORT"),
+    "a port beyond ports": ({"--bind": "127.0.0.1:70000"}, "is no HOST:PORT"),
+    "a port in use": ({}, "cannot be served: Address already in use"),
+    "no release file": ({"--release": "/nowhere/release.json"}, "The release file /nowhere/release.json cannot be read: No such file"),
+    "no release in it": ({"--release": "{broken}"}, "holds no release (model: Field required; "),
+    "no JSON in it": ({"--release": __file__}, f"The release file {__file__} holds no release (file: Invalid JSON"),
+    "a log that cannot be": ({"RATCHET_LOG": "/proc/nowhere"}, "RATCHET_LOG=/proc/nowhere cannot be written: "),
+    "a skew in words": ({"RATCHET_MAX_SKEW_SECONDS": "x"}, "RATCHET_MAX_SKEW_SECONDS=x is no number of seconds"),
+    "an endless skew": ({"RATCHET_MAX_SKEW_SECONDS": "inf"}, "RATCHET_MAX_SKEW_SECONDS=inf is no number of seconds"),
+    "a budget in words": ({"RATCHET_LOG_BYTES": "1 GB"}, "RATCHET_LOG_BYTES=1 GB is no number of bytes"),
+}
+
+
+@pytest.mark.parametrize(("told", "said"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_what_an_operator_can_mend_is_said_in_one_line(
+    told: dict[str, str], said: str, listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    release, broken = tmp_path / "release.json", tmp_path / "broken.json"
+    release.write_text(hosting.release(hosting.bento(1.0)).model_dump_json())
+    broken.write_text('{"v": 1, "id": "r1"}')
+    monkeypatch.setattr("bentos.runtime.host._voice", lambda: print)  # which would take this process's stdout
+    words = {"--release": str(release), "--bento": str(hosting.bento(1.0)), "--bind": f"127.0.0.1:{listener.getsockname()[1]}"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value) if name.startswith("RATCHET") else words.update({name: value.format(broken=broken)})
+
+    assert main([f"{name}={value}" for name, value in words.items()]) == NOT_STARTED
+    err = capfd.readouterr().err
+    assert said in err and err.count("\n") == 1 and "pydantic.dev" not in err
+
+
+def test_an_empty_variable_is_none() -> None:
+    assert Place.of({"RATCHET_MAX_SKEW_SECONDS": "", "RATCHET_LOG_BYTES": "", "RATCHET_LOG": ""}) == Place.of({}) == Place()
 
 
 def test_a_socket_may_lie_in_a_folder_of_any_depth(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -14,7 +16,8 @@ import hosting
 import pytest
 from endpoint_up import JSON, EndpointUp, endpoint_up
 
-from bentos.runtime.guards import MAX_BODY, MAX_WAITING
+from bentos.runtime.body import HELD, MAX_BODY
+from bentos.runtime.guards import MAX_WAITING
 from bentos.runtime.log import read_lines
 
 OK = b'{"rows":[{"x":1}]}'
@@ -164,7 +167,13 @@ REFUSED = {
     "gzip": sent(OK, "Content-Encoding: gzip"),
     "a key of other letters": sent(OK).replace(b"Bearer k", "Bearer ключ".encode()),
     "a key of any bytes": sent(OK).replace(b"Bearer k", b"Bearer \xff\xfe\x80"),
-    "a key in small letters": sent(OK).replace(b"Bearer k", b"bearer k"),
+    "another scheme": sent(OK).replace(b"Bearer k", b"Basic k"),
+    "a key without a scheme": sent(OK).replace(b"Bearer k", b"k"),
+    "a key in other letters": sent(OK).replace(b"Bearer k", b"Bearer K"),
+    "a letter beyond ASCII in a path": "GET /é HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode(),
+    "no method of HTTP": b"FETCH /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    "garbage": b"garbage\r\n\r\n",
     "UTF-16": sent(OK.decode().encode("utf-16"), path="/feedback"),
     "a depth bomb": sent(b'{"rows":' + b"[" * 300_000),
     "a depth bomb of objects": sent(b'{"parameters":' + b'{"a":' * 90_000, path="/v2/models/toy/infer"),
@@ -188,8 +197,34 @@ def test_what_a_proxy_might_read_otherwise_is_refused_and_never_a_fault(up: Endp
 
     assert re.match(rb"HTTP/1.1 4\d\d ", reply), reply
     assert reply.count(b"HTTP/1.1 ") == 1, "one answer"
-    if b"application/json" in reply:  # else it was not HTTP, and went no further than the parser
-        assert told(reply)[1] in {"json", "invalid", "key", "content_type", "method", "path", "model"}
+    assert re.search(rb"\r\nx-request-id: [\w-]+\r\n", reply)
+    assert told(reply)[1] in {"json", "invalid", "key", "content_type", "method", "path", "model", "too_large", "http"}
+
+
+def test_what_is_not_http_is_refused_in_the_one_shape_and_counted(up: EndpointUp) -> None:
+    def counted() -> float:
+        found = re.search(r'ratchet_errors_total\{code="http",[^}]*\} (\S+)', up.client.get("/metrics").text)
+        return float(found[1]) if found else 0.0
+
+    names, before = (
+        ("two lengths", "a length and chunks", "a signed length", "a letter beyond ASCII in a path", "no method of HTTP", "TLS", "garbage"),
+        counted(),
+    )
+    replies = [up.raw(REFUSED[name]) for name in names]
+
+    assert [told(reply) for reply in replies] == [(400, "http")] * len(names)
+    for reply in replies:
+        head, _, body = reply.partition(b"\r\n\r\n")
+        assert json.loads(body) == {"error": {"code": "http", "message": "Invalid HTTP request received.", "fields": []}}
+        assert b"\r\nconnection: close" in head and f"\r\ncontent-length: {len(body)}\r\n".encode() in head
+    assert len({re.search(rb"x-request-id: (\S+)", reply)[1] for reply in replies}) == len(names)  # type: ignore[index]
+    assert counted() == before + len(names)
+
+
+def test_the_scheme_of_a_key_may_be_in_any_case(up: EndpointUp) -> None:
+    replies = [up.raw(sent(OK).replace(b"Bearer k", given)) for given in (b"bearer k", b"BEARER k", b"Bearer  k")]
+
+    assert [reply[:12] for reply in replies] == [b"HTTP/1.1 200"] * 3
 
 
 def test_no_log_of_errors_holds_a_value_that_was_sent(up: EndpointUp) -> None:
@@ -227,6 +262,38 @@ def test_no_log_of_errors_holds_a_value_that_was_sent(up: EndpointUp) -> None:
     assert MARK not in errors
     assert errors.count("ValueError, whose message is left out") == errors.count("in fails") == 2, "they say where it was"
     assert all(reply.headers["x-request-id"] in errors for reply in failed)
+
+
+def resident(up: EndpointUp) -> int:
+    """Bytes of memory that the process has now."""
+    return int(Path(f"/proc/{up.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_many_bodies_that_never_end_hold_a_bounded_memory_and_others_are_answered(tmp_path: Path) -> None:
+    """500 of them took 480 MB, and would have 1.2 GB on a model of wider rows."""
+    size, whole = MAX_BODY - 10_000, b'{"rows":[{"x":1}]' + b" " * 900_000 + b"}"
+    with endpoint_up(tmp_path, tmp_path / "log") as up, ExitStack() as open_:
+        before, most, refused, client = resident(up), 0, 0, up.client
+        for _ in range(250):
+            connection = open_.enter_context(socket.create_connection(("127.0.0.1", up.port), timeout=20))
+            with suppress(ConnectionError):
+                connection.sendall(sent(b" " * size, length=size + 1))
+            most = max(most, resident(up))
+        while refused < 250 - HELD // size:
+            refused = int(re.findall(r'ratchet_drops_total\{model="toy",reason="overloaded",[^}]*\} (\d+)', client.get("/metrics").text)[0])
+        assert refused < 250 - HELD // size + 5
+        assert up.raw(sent(OK))[:12] == b"HTTP/1.1 200", "in one piece"
+        assert told(up.raw(sent(whole))) == (503, "overloaded")
+
+        open_.close()
+        for _ in range(500):
+            if (reply := up.raw(sent(whole))).startswith(b"HTTP/1.1 200"):
+                break
+            assert told(reply) == (503, "overloaded"), "for as long as the server has not seen them leave"
+
+    print(f"{(most - before) / 1e6:.0f} MB for {250 * size / 1e6:.0f} MB sent")
+    assert reply.startswith(b"HTTP/1.1 200")
+    assert most - before < 2 * HELD
 
 
 def test_small_requests_and_probes_are_answered_while_as_many_big_ones_wait_as_may(tmp_path: Path) -> None:
