@@ -54,13 +54,6 @@ def build(name: str, chosen: Builder | None = None) -> str:
     return built.reference
 
 
-def content_tag(name: str) -> str:
-    """The first 12 hex digits of the digest of what an image is built from: Dockerfile, lock and code, whatever their time or owner."""
-    with TemporaryDirectory(prefix="ratchet-image-") as place:
-        stage(name, Path(place) / "context")
-        return _tag(Path(place) / "context")
-
-
 def stage(name: str, folder: Path) -> None:
     """Put into a new folder what an image is built from, and nothing else.
 
@@ -91,6 +84,7 @@ def _ignored(folder: str, names: list[str]) -> set[str]:
 
 
 def _tag(folder: Path, base: str = "") -> str:
+    """The first 12 hex digits of the digest of what an image is built from, whatever the files' time or owner."""
     if base:
         (folder / "base").write_text(base)  # another base makes another image
     return digest_of(folder).removeprefix("sha256:")[:12]

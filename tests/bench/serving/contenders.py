@@ -116,7 +116,7 @@ def _home(folder: Path, name: str) -> dict[str, str]:
 
 
 def _place(model: Model, folder: Path) -> dict[str, str]:
-    keys = {"RATCHET_PREDICT_KEY": KEY, "RATCHET_FEEDBACK_KEY": KEY[::-1]}
+    keys = {"RATCHET_PREDICT_KEY": KEY, "RATCHET_FEEDBACK_KEY": KEY[::-1], "RATCHET_HASH_KEY": KEY}
     return {"RATCHET_RELEASE": model.release.id, "RATCHET_LOG": str(folder / "log"), **keys}
 
 

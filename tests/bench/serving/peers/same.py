@@ -10,7 +10,6 @@ import os
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from time import perf_counter
 from typing import Annotated, Any, Literal
 
@@ -22,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 RELEASE = os.environ["BENCH_RELEASE"]
 LOG = os.open(os.environ["BENCH_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-KEY = f"Bearer {os.environ['BENCH_KEY']}".encode()
+SECRET = os.environ["BENCH_KEY"].encode()
+KEY = b"Bearer " + SECRET
 CARD = json.loads((FOLDER / "card.json").read_bytes())
 MODEL, VERSION, THRESHOLD = CARD["name"], CARD["version"], CARD["contract"]["threshold"]
 SKEW = timedelta(seconds=300)
@@ -124,7 +124,7 @@ def write(rows: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]], wal
         features = {name: value for name, value in row.items() if name not in {"event_time", "entity"}}
         time, entity = row["event_time"], row["entity"]
         line = {"v": 1, "model": MODEL, "version": VERSION, "release": RELEASE, "role": "champion", "wall_time": wall, "row": features, "latency_us": micros}
-        line |= {"event_time": time.isoformat() if time else wall, "entity": sha256(entity.encode()).hexdigest()[:16] if entity else ""}
+        line |= {"event_time": time.isoformat() if time else wall, "entity": hmac.digest(SECRET, entity.encode(), "sha256").hex()[:16] if entity else ""}
         lines.append(orjson.dumps(line | answer, option=orjson.OPT_APPEND_NEWLINE))
     data = b"".join(lines)
     if os.write(LOG, data) != len(data):
