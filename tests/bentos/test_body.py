@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from arriving import arriving
 
 from bentos.runtime.body import CLOSE, HELD, LARGEST, MAX_BODY, Disconnected, Room, largest, read
 from bentos.runtime.contract import Contract, Feature
@@ -22,19 +23,7 @@ def part(size: int, more: bool = True) -> dict[str, Any]:
 
 def reading(room: Room, *messages: dict[str, Any], most: int = 100) -> bytes:
     """The body that arrives in these messages, after which the caller is silent."""
-
-    async def talk() -> bytes:
-        arriving = iter(messages)
-
-        async def receive() -> dict[str, Any]:
-            for message in arriving:
-                return message
-            await asyncio.sleep(60)
-            raise AssertionError("nobody ended it")
-
-        return await read(receive, most, Patience(0.05), room)
-
-    return asyncio.run(talk())
+    return asyncio.run(read(arriving(*messages), most, Patience(0.05), room))
 
 
 WAYS: dict[str, tuple[list[dict[str, Any]], str]] = {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from arriving import arriving
 from starlette.applications import Starlette
 
 from bentos.runtime.endpoint import Endpoint
@@ -24,18 +25,10 @@ def ask(guard: Guard, path: str, *messages: dict[str, Any]) -> tuple[int, str] |
     sent: list[Any] = []
 
     async def talk() -> None:
-        arriving = iter(messages)
-
-        async def receive() -> dict[str, Any]:
-            for message in arriving:
-                return message
-            await asyncio.sleep(60)
-            raise AssertionError("nobody ended it")
-
         async def send(message: Any) -> None:
             sent.append(message)
 
-        await guard({"type": "http", "method": "POST", "path": path, "headers": [(b"content-type", b"application/json")]}, receive, send)
+        await guard({"type": "http", "method": "POST", "path": path, "headers": [(b"content-type", b"application/json")]}, arriving(*messages), send)
 
     asyncio.run(talk())
     return (sent[0]["status"], json.loads(sent[1]["body"]).get("error", {}).get("code", "")) if sent else None
