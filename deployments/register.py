@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from deployments.descriptions import described
 from deployments.kubernetes.jobs import job_variables
 from tasks.errors import PlatformError
-from tasks.handoff import connection
 from tasks.ledger.provenance import as_text, commit_of
 from tasks.ledger.rows import Commit
+from tasks.prefect_api import connection
+from tasks.project import Project
 from tasks.settings import Settings
-from tasks.spec import Project
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

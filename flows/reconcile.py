@@ -6,12 +6,12 @@ from prefect import State, flow
 
 from tasks.governance.janitor import bury_dead_runs
 from tasks.governance.steps import hand_over, model_names, propose_changes, publish_status
-from tasks.monitoring.steps import keep_log
+from tasks.monitoring.steps import keep_logs
 from tasks.release.steps import restore_live_release
 
 
 @flow(flow_run_name="reconcile")
-def reconcile() -> list[State[Any]]:
+def reconcile() -> State[Any]:
     """Look for what never ended and bring it to an end. Safe to run at any time, by hand as well.
 
     The logs come last and each for itself: one that is away fails the run, and keeps nothing else from being done.
@@ -22,4 +22,4 @@ def reconcile() -> list[State[Any]]:
         propose_changes(model)
         hand_over(model)
     publish_status()
-    return [keep_log(model, return_state=True) for model in model_names()]
+    return keep_logs(model_names())

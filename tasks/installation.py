@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from tasks.ledger.chain import Ledger
+from tasks.project import Project
 from tasks.settings import Settings
-from tasks.spec import Project
 from tasks.store import Store
 
 

@@ -13,6 +13,7 @@ import httpx
 BODY = json.dumps({"rows": [{"x": 1}]})
 HEADERS = {"content-type": "application/json"}
 CONNECTIONS = 8
+PATIENCE = 60  # seconds for an answer: a busy machine is slow, and a lost request is never answered
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Callers:
             thread.join()
 
     def _with_http_client(self) -> None:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
 
         def call() -> str:
             connection.request("POST", "/predict", BODY, HEADERS)
@@ -48,7 +49,7 @@ class Callers:
         connection.close()
 
     def _with_httpx(self) -> None:
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE) as client:
             self._repeat(lambda: str(client.post("/predict", content=BODY, headers=HEADERS).raise_for_status().json()["release"]))
 
     def _repeat(self, call: Callable[[], str]) -> None:
@@ -62,5 +63,5 @@ class Callers:
 
 def predict(port: int) -> dict[str, object]:
     """One answer of the toy."""
-    answer: dict[str, object] = httpx.post(f"http://127.0.0.1:{port}/predict", content=BODY, headers=HEADERS, timeout=10).raise_for_status().json()
+    answer: dict[str, object] = httpx.post(f"http://127.0.0.1:{port}/predict", content=BODY, headers=HEADERS, timeout=PATIENCE).raise_for_status().json()
     return answer

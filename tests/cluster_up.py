@@ -33,13 +33,13 @@ class Cluster:
         return self.here.ledger.read()
 
     def kubectl(self, *words: str, check: bool = True, given: str | None = None) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(["kubectl", *words], env=self.env, capture_output=True, text=True, timeout=120, check=check, input=given)
+        return subprocess.run(["kubectl", *words], env=self.env, capture_output=True, text=True, timeout=300, check=check, input=given)
 
     def pods(self, selector: str, namespace: str = "ratchet") -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self.kubectl("get", "pods", "-n", namespace, "-l", selector, "-o", "json").stdout)["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
-    def ratchet(self, *words: str, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
+    def ratchet(self, *words: str, timeout: float = 600) -> "subprocess.CompletedProcess[str]":
         return subprocess.run([sys.executable, "-m", "deployments.cli", *words], env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
 
 
@@ -50,12 +50,13 @@ def until(true: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.5)
 
 
-def patiently(call: Callable[[], T], seconds: float = 180) -> T:
-    """What `call` returns; while a part of the platform is down it is asked again."""
-    deadline = time.monotonic() + seconds
+def patiently(call: Callable[[], T], seconds: float = 300) -> T:
+    """What `call` returns; while a part of the platform is down it is asked again, for so long after the first time that it was."""
+    deadline = 0.0
     while True:
         try:
             return call()
         except (RatchetError, SQLAlchemyError):
-            assert time.monotonic() < deadline
+            deadline = deadline or time.monotonic() + seconds
+            assert time.monotonic() < deadline, f"a part of the platform was down for {seconds:.0f} s"
             time.sleep(1)

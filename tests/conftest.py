@@ -12,6 +12,16 @@ from prefect_up import prefect_client, prefect_server
 __all__ = ["platform", "prefect_client", "prefect_server"]
 
 
+PLATFORM_SECONDS = 1200  # the first test's set-up trains every model, and each of them waits for flow runs
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for a platform may take longer than other tests on a busy machine."""
+    for item in items:
+        if "platform" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(PLATFORM_SECONDS))
+
+
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     base = tmp_path_factory.mktemp("platform")
@@ -19,13 +29,16 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     copy_of_tree(project)
     (project / ".venv").symlink_to(Path(sys.prefix))
     first = free_ports(10)
-    settings = {"HOME": home, "PROJECT": project, "UI_PORT": first, "REPORTS_PORT": first + 1, "ENDPOINT_PORT": first + 2, "RECONCILE_SECONDS": 15}
+    # A run for every 15 s is more than two slow cores get done, and nothing limits how many wait.
+    settings = {"HOME": home, "PROJECT": project, "UI_PORT": first, "REPORTS_PORT": first + 1, "ENDPOINT_PORT": first + 2, "RECONCILE_SECONDS": 30}
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "PREFECT_"))}
     env |= {f"RATCHET_{name}": str(value) for name, value in settings.items()}
     env |= {"PREFECT_API_URL": f"http://127.0.0.1:{first}/api", "PATH": f"{project / '.venv' / 'bin'}:{env['PATH']}"}
     ports = {"ui": first, "flights_late": first + 2, "flights_airtime": first + 3, "next": first + 4}
     running = Platform(project, home, env, ports, None)  # type: ignore[arg-type]  # booted below
-    running.boot()
-    yield running
-    if running.process.poll() is None:
-        running.stop()
+    try:
+        running.boot()
+        yield running
+    finally:
+        if running.process and running.process.poll() is None:
+            running.stop()

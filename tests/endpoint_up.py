@@ -27,16 +27,16 @@ class EndpointUp:
     @property
     def client(self) -> httpx.Client:
         """A new client of it."""
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
 
-    def raw(self, *sent: bytes, wait: float = 10) -> bytes:
-        """What comes back on one connection until it is closed or silent for so many seconds, of bytes sent as they are."""
+    def raw(self, *sent: bytes, wait: float = 30, until: bytes = b"") -> bytes:
+        """What comes back on one connection until it holds some bytes, is closed, or silent for so many seconds, of bytes sent as they are."""
         received = b""
         with socket.create_connection(("127.0.0.1", self.port), timeout=wait) as connection:
             try:
                 for part in sent:
                     connection.sendall(part)
-                while data := connection.recv(65_536):
+                while not (until and until in received) and (data := connection.recv(65_536)):
                     received += data
             except (TimeoutError, ConnectionError):
                 pass

@@ -1,29 +1,31 @@
 """A toy model in a real bento, shared by the tests of hosting: it adds a number to `x`."""
 
 import atexit
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
+from bentos.runtime.card import Card, Golden, Seen
 from bentos.runtime.digest import artefact_in, digest_of
 from bentos.runtime.release import Release
-from bentos.runtime.scoring import Card, Golden, Seen
 from deployments.local.programs import environment
 from tasks.errors import PlatformError
+from tasks.project import Project
 from tasks.release.desired import Status
 from tasks.release.local import ask
 from tasks.release.package import build
 from tasks.settings import Settings
-from tasks.spec import ModelSpec, Project
+from tasks.spec import ModelSpec
 from tasks.store import Store
 
 MODEL_TOML = """
@@ -136,14 +138,16 @@ def copy(path: Path, to: Path) -> Copy:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
+    """A free port below those that the kernel gives to clients, of which one may take it before it is used."""
+    while True:
+        port = 11_000 + secrets.randbelow(19_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def settings(home: Path, **changed: object) -> Settings:
-    """An installation of its own, with a short grace for idle connections so that tests need not wait."""
-    return Settings(home=home, project=project().root, endpoint_port=free_port(), **{"drain_seconds": 0.5, "ready_seconds": 30.0, **changed})  # type: ignore[arg-type]
+    """An installation of its own, with a grace for idle connections that is short, and longer than a caller's thread may have to wait for a core."""
+    return Settings(home=home, project=project().root, endpoint_port=free_port(), **{"drain_seconds": 2.0, "ready_seconds": 120.0, **changed})  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from tasks.ledger.chain import History
 from tasks.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-UP_SECONDS, DOWN_SECONDS = 420, 90
+UP_SECONDS, DOWN_SECONDS = 900, 240
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Platform:
     def history(self) -> History:
         return self.here.ledger.read()
 
-    def ratchet(self, *words: str, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
+    def ratchet(self, *words: str, timeout: float = 600) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "deployments.cli", *words]
         return subprocess.run(command, env=self.env, cwd=self.project, capture_output=True, text=True, timeout=timeout, check=False)
 
@@ -62,7 +62,7 @@ class Platform:
                 return dict(reply.raise_for_status().json())
             time.sleep(1)
 
-    def finished(self, run: str, timeout: float = 300) -> str:
+    def finished(self, run: str, timeout: float = 900) -> str:
         """Wait for a run and return its final state."""
         state = {"type": "SCHEDULED"}
 
@@ -76,7 +76,7 @@ class Platform:
 
     def predict(self, model: str = "flights_late") -> dict[str, Any]:
         sample = json.loads((self.project / "bentos" / model / "sample.json").read_text())
-        answer = httpx.post(f"http://127.0.0.1:{self.ports[model]}/predict", json=sample, timeout=30)
+        answer = httpx.post(f"http://127.0.0.1:{self.ports[model]}/predict", json=sample, timeout=60)
         return dict(answer.raise_for_status().json())
 
     def boot(self) -> None:

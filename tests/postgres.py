@@ -37,7 +37,7 @@ class Postgres:
     def start(self) -> None:
         """Start it and wait until it answers."""
         options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.folder} -c max_connections=200"
-        self.run("pg_ctl", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-w", "-o", options, "start")
+        self.run("pg_ctl", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-w", "-t", "180", "-o", options, "start")
 
     def stop(self, mode: str = "fast") -> None:
         """Stop it: `fast` ends its clients, `immediate` is like a crash."""

@@ -37,7 +37,7 @@ def prefect_server() -> Iterator[PrefectServer]:
     from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=240):
         url, database = PREFECT_API_URL.value(), PREFECT_SERVER_DATABASE_CONNECTION_URL.value()
         server = PrefectServer(str(url), Path(str(database).partition(":///")[2]))
         with temporary_settings(restore_defaults={PREFECT_API_URL, PREFECT_SERVER_DATABASE_CONNECTION_URL}):

@@ -77,7 +77,7 @@ def forget() -> None:
 
 def wait_for(port: int, server: "subprocess.Popen[bytes]", log: Path) -> None:
     """Wait until a port answers."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bentos.runtime.contract import Feature
 from tasks.ledger.rows import GateResult, VersionRow
-from tasks.monitoring.drift import calibrate
+from tasks.monitoring.thresholds import calibrate
 from tasks.spec import ModelSpec
 from tasks.store import Store
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tasks.spec import Project
+from tasks.project import Project
 
 
 def subscribers(rows: int = 600) -> pd.DataFrame:

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bentos.runtime.endpoint import Endpoint, Models, Place
+from bentos.runtime.endpoint import Endpoint
+from bentos.runtime.place import Place
+from bentos.runtime.rows import Models
 from deployments import cli
 from tasks.installation import Installation
 from tasks.ledger.rows import ReleaseRow
 from tasks.scoring.batch import champion_scorer
 from tasks.settings import Settings
 from tasks.store import Ref
-from tasks.training.candidate import make_candidate, training_job
+from tasks.training.job import training_job
+from tasks.training.stages import make_candidate
 
 DATASET = """
     time = "at"

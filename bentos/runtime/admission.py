@@ -41,8 +41,8 @@ def allow(headers: Headers, action: str, key: str) -> None:
 
 def takes(headers: Headers, kinds: frozenset[bytes], most: int) -> None:
     """Refuse a body of another kind, one that is compressed, or says that it has more than `most` bytes."""
-    kind, encoding = headers.get(b"content-type", b""), headers.get(b"content-encoding", b"identity")
-    if kind.partition(b";")[0].strip().lower() not in kinds or encoding != b"identity":
+    kind, encoding = headers.get(b"content-type", b""), headers.get(b"content-encoding", b"identity").lower()
+    if kind.partition(b";")[0].rstrip().lower() not in kinds or encoding != b"identity":
         message = "The Content-Type must be application/json, and the body without a Content-Encoding."
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", message, headers=(CLOSE,))
     length = headers.get(b"content-length", b"0")

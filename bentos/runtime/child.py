@@ -1,19 +1,16 @@
 """A pickled pipeline in a process of its own. Opening a pickle runs what is written in it, and a row may end what scores it: both happen in the child.
 
+This is the server's side; what runs in the child is `child_program`.
 Server and child speak lines of JSON over a socket pair: a row is a list in the contract's order, a score that is no number is null.
 A child that dies or hangs fails the request that it was scoring; another is started at once, and requests that come meanwhile wait for it.
 """
 
-import ctypes
-import gc
 import hashlib
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
-import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -26,8 +23,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
+from bentos.runtime.card import FILES, Card
+from bentos.runtime.child_program import FAILED
 from bentos.runtime.errors import Refused
-from bentos.runtime.scoring import FILES, Array, Card, Row, Scorer, Scores, SklearnScores
+from bentos.runtime.scoring import Array, Row, Scorer, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,11 +35,12 @@ if TYPE_CHECKING:
 
 SECONDS = 10.0  # for an answer, which takes milliseconds, or for a child that is being started
 START_SECONDS = 60.0  # for a child to import its libraries and open the pipeline
+ENDING = 5.0  # for a child that has left its socket to be gone: its exit code says why
 PAUSE = 2.0  # seconds between a child that did not start and the next
 KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD")  # of the environment: no key, no address
-STDERR, DEATH_SIGNAL = 2, 1  # a descriptor; PR_SET_PDEATHSIG of prctl
-START = "import sys; sys.path[:] = sys.argv[3:]; from bentos.runtime.child import main; main()"  # the path of the server: the same code, even from a bento
-FAILED = b'"failed"\n'  # the answer when the pipeline raised
+STDERR = 2  # its descriptor
+# the path of the server: the same code, even from a bento
+START = "import sys; sys.path[:] = sys.argv[3:]; from bentos.runtime.child_program import main; main()"
 log = logging.getLogger(__name__)
 
 
@@ -67,7 +67,7 @@ class ChildScores(Scores):
             self.digest = hashlib.file_digest(file, "sha256").hexdigest()
         self.life: Life | None = None
         self._free: SimpleQueue[Life] = SimpleQueue()  # holds the child while nobody asks it
-        self._down = False  # when the last attempt to start it failed; then nobody waits
+        self.down = False  # when the last attempt to start it failed; then nobody waits
         self._closed = Event()
         first: Future[None] = Future()
         self._keeper = Thread(target=self._keep, args=(first,), name="child's keeper", daemon=True)
@@ -97,17 +97,21 @@ class ChildScores(Scores):
 
     def close(self) -> None:
         """End the child. What is being scored is refused."""
-        self._down = True
+        self.down = True
         self._closed.set()
         if self.life:
             self.life.process.kill()
         self._keeper.join(1)
 
+    def child(self) -> int:
+        """See `Scores`."""
+        return self.life.process.pid if self.life else 0
+
     def _taken(self) -> "Life":
         """The child, for one request alone; one that died since is passed over for the next."""
         while True:
             try:
-                life = self._free.get(timeout=0 if self._down else self.seconds)
+                life = self._free.get(timeout=0 if self.down else self.seconds)
             except Empty:
                 raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "The model's process is being started again.") from None
             if life.process.poll() is None:
@@ -123,10 +127,10 @@ class ChildScores(Scores):
                     first.set_exception(err)
                     return
                 log.error("%s The next attempt is in %g s.", err, PAUSE)
-                self._down = True
+                self.down = True
                 self._closed.wait(PAUSE)
                 continue
-            self._down = False
+            self.down = False
             self._free.put(self.life)
             if not first.done():
                 first.set_result(None)
@@ -157,16 +161,19 @@ class Life:
 
     def ask(self, question: bytes, seconds: float) -> bytes:
         """The next line from the child; empty when it died, or was silent for so long and is ended now."""
+        grace = ENDING
         try:
             self.socket.settimeout(seconds)
             self.socket.sendall(question)
             answer = self.answers.readline()
-        except (OSError, ValueError):  # silent (TimeoutError), gone, or closed meanwhile by `ended`
+        except TimeoutError:
+            answer, grace = b"", 0.0
+        except (OSError, ValueError):  # gone, or closed meanwhile by `ended`
             answer = b""
         if answer.endswith(b"\n"):
             return answer
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(0.2)  # it may be ending by itself, and its exit code says why
+            self.process.wait(grace)
         self.process.kill()
         return b""
 
@@ -176,47 +183,3 @@ class Life:
         self.answers.close()
         self.socket.close()
         return code
-
-
-def main() -> None:
-    """The child: scores the rows of each line that comes on descriptor 0, until the server is gone."""
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, signal.SIG_IGN)  # meant for the whole group, and the server may be scoring its last requests
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)  # hung in a row, it would not see the end of the socket
-        with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("500")  # when memory runs out, rather the child than the server
-    server = socket.socket(fileno=os.dup(0))
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    scores = _opened(Path(sys.argv[1]), sys.argv[2])
-    gc.collect()
-    gc.freeze()
-    with suppress(ConnectionError), server.makefile("rwb") as lines:
-        lines.write(b"0\n")
-        lines.flush()
-        for line in lines:
-            lines.write(_answer(scores, line))
-            lines.flush()
-
-
-def _opened(folder: Path, digest: str) -> SklearnScores:
-    """The pipeline, warm, if it is still the one that the server found at its own start."""
-    card = Card.load(folder)
-    with (folder / FILES["sklearn"]).open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-            sys.exit(f"{file.name} has changed since the server was started; it was not opened. Release it anew.")
-        file.seek(0)
-        scores = SklearnScores(file, card.contract)
-    if card.golden:
-        scores.of_rows([card.golden[0].row])  # imports what is imported late
-    return scores
-
-
-def _answer(scores: SklearnScores, line: bytes) -> bytes:
-    try:
-        rows = [dict(zip(scores.contract.features, values, strict=True)) for values in orjson.loads(line)]
-        return orjson.dumps(scores.of_rows(rows).tolist(), option=orjson.OPT_APPEND_NEWLINE)
-    except Exception as err:  # noqa: BLE001  # as in the server, a fault ends the request and not the process
-        where = "".join(traceback.format_tb(err.__traceback__))
-        print(f"the pipeline failed with {type(err).__name__}, whose message is left out since it may hold a value\n{where}", file=sys.stderr, flush=True)
-        return FAILED

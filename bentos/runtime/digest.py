@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from bentos.runtime.release import Release
 
-AGAIN = "Release the version again, so that its bytes are fetched from the store."
 COMPILED = "It holds __pycache__, which Python writes where it imports: delete it, and set PYTHONDONTWRITEBYTECODE=1 for other programs that load it."
 
 
@@ -102,6 +101,11 @@ def release_in(file: Path) -> Release:
         raise ValueError(f"The release file {file} holds no release ({found}). Release the version again.") from None
 
 
+def again(release: Release) -> str:
+    """How bytes that are not those of a release are mended."""
+    return f"Release the version again, so that its bytes are fetched from the store: ratchet release {release.model} {release.version}"
+
+
 def check(release: Release, bento: Path) -> None:
     """Compare a bento and the model inside with the release that names them.
 
@@ -109,13 +113,13 @@ def check(release: Release, bento: Path) -> None:
         DigestError: they differ, or are not there.
     """
     if not bento.is_dir():
-        raise DigestError(f"Release {release.id!r}: its bento is missing at {bento}. {AGAIN}")
+        raise DigestError(f"Release {release.id!r}: its bento is missing at {bento}. {again(release)}")
     for what, named, found in (
         ("bento", release.bento, digest_of(bento)),
         ("model", release.artefact, digest_of(artefact_in(bento), without="model.yaml")),  # BentoML's own note beside the model's files
     ):
         if found != named:
-            remedy = COMPILED if next(bento.rglob("__pycache__"), None) else AGAIN
+            remedy = COMPILED if next(bento.rglob("__pycache__"), None) else again(release)
             raise DigestError(
                 f"Release {release.id!r}: the {what} at {bento} has digest {found[:19]}…, but the release names {named[:19]}…. Nothing was loaded from it. {remedy}"
             )

@@ -1,74 +1,27 @@
 """What an endpoint does with a request: validate, score, write the log line, reply. No HTTP and no BentoML here."""
 
-import hmac
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime
 from http import HTTPStatus
-from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from bentos.runtime.contract import Contract
+from bentos.runtime.card import Score
 from bentos.runtime.errors import Field, Refused, invalid
 from bentos.runtime.ids import Uuid7
+from bentos.runtime.lines import hash_of
 from bentos.runtime.log import LogWriter
 from bentos.runtime.metrics import Metrics
-from bentos.runtime.rows import FeedbackResponse, feedback_model, request_model, response_model
-from bentos.runtime.scoring import Score, Scorer
+from bentos.runtime.place import Place
+from bentos.runtime.rows import FeedbackResponse, Models
+from bentos.runtime.scoring import Scorer
 
 TOLERANCE = 1e-4  # between machines; the parity check of training allows the same
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a server runs: what it is told by its environment, read when the service is made."""
-
-    release: str = ""
-    log: Path | None = None
-    log_bytes: int = 0
-    fsync: bool = False
-    max_skew: timedelta = timedelta(seconds=300)
-    predict_key: str = field(default="", repr=False)
-    feedback_key: str = field(default="", repr=False)
-    hash_key: str = field(default="", repr=False)
-
-    @classmethod
-    def of(cls, environ: Mapping[str, str]) -> Self:
-        """Read `RATCHET_RELEASE`, `_LOG`, `_LOG_BYTES`, `_FSYNC`, `_MAX_SKEW_SECONDS`, `_PREDICT_KEY`, `_FEEDBACK_KEY`, `_HASH_KEY`.
-
-        Without `RATCHET_LOG` no log is kept; without `RATCHET_LOG_BYTES` each of its folders may grow without end; without `RATCHET_HASH_KEY`
-        no entity is logged, and a model with hashed features does not start. An empty variable is none.
-
-        Raises:
-            ValueError: one that is a number is none.
-        """
-        log = environ.get("RATCHET_LOG", "")
-        return cls(
-            release=environ.get("RATCHET_RELEASE", ""),
-            log=Path(log) if log else None,
-            log_bytes=int(_number(environ, "RATCHET_LOG_BYTES", "bytes", 0)),
-            fsync=environ.get("RATCHET_FSYNC", "").lower() in {"1", "true", "yes", "on"},
-            max_skew=timedelta(seconds=_number(environ, "RATCHET_MAX_SKEW_SECONDS", "seconds", 300)),
-            predict_key=environ.get("RATCHET_PREDICT_KEY", ""),
-            feedback_key=environ.get("RATCHET_FEEDBACK_KEY", ""),
-            hash_key=environ.get("RATCHET_HASH_KEY", ""),
-        )
-
-
-class Models:
-    """The Pydantic models of an endpoint's requests and replies. `sample` holds rows of an example request."""
-
-    def __init__(self, contract: Contract, max_rows: int, sample: Sequence[dict[str, Any]] = ()) -> None:
-        self.contract, self.max_rows, self.sample = contract, max_rows, tuple(sample)
-        self.request = request_model(contract, max_rows)
-        self.response = response_model(contract)
-        self.feedback = feedback_model(contract, max_rows)
 
 
 class Endpoint:
@@ -91,7 +44,7 @@ class Endpoint:
             )
         self.scorer, self.models, self.place, self.clock = scorer, models, place, clock
         self.ready = False
-        self.metrics = Metrics(card.name, card.version, scorer.possible_flags)
+        self.metrics = Metrics(card.name, card.version, scorer.possible_flags, scorer.scores.child)
         self._ids = Uuid7()
         logs = place.log / card.name if place.log else None
         self._predictions = LogWriter(logs / "predictions", place.fsync, place.log_bytes) if logs else None
@@ -119,6 +72,16 @@ class Endpoint:
                     f"version {card.version!r} of {card.name!r} scores its golden rows otherwise than at its export: {off:.2g} off, allowed {TOLERANCE:g}"
                 )
         self.ready = True
+
+    def turn_logs(self) -> None:
+        """Leave segments of the logs that are too old; for a host to call now and then, since a server that nobody asks writes no line.
+
+        Raises:
+            OSError: no new one can be begun.
+        """
+        for log in (self._predictions, self._feedback):
+            if log:
+                log.turn()
 
     def close(self) -> None:
         """Take no more requests; flush and close the logs, end the model's process if it has one."""
@@ -223,22 +186,6 @@ class Endpoint:
         for answer in answers:
             for flag in answer["flags"]:
                 self.metrics.flag(flag)
-
-
-def hash_of(value: object, key: bytes) -> str:
-    """What the log keeps of an entity or a hashed feature: 16 hex digits of the HMAC-SHA256 of its text."""
-    return hmac.digest(key, str(value).encode(), "sha256")[:8].hex()
-
-
-def _number(environ: Mapping[str, str], name: str, unit: str, default: float) -> float:
-    text = environ.get(name, "").strip()
-    try:
-        found = float(text) if text else default
-    except ValueError:
-        found = -1
-    if not 0 <= found < 1e13:
-        raise ValueError(f"{name}={text} is no number of {unit}: give one of 0 or more, or leave it out for {default:g}.")
-    return found
 
 
 def _parsed(model: type[BaseModel], body: bytes) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import fsspec
 
-from bentos.runtime.digest import AGAIN, DigestError, check, key, release_in, unpack
+from bentos.runtime.digest import DigestError, again, check, key, release_in, unpack
 from bentos.runtime.release import Release
 
 UNREACHABLE, TAMPERED = 1, 3
@@ -49,7 +49,7 @@ def fetch(release: Release, store: str, to: Path) -> Path:
         found = download(store, release.bento, file)
         if found != release.bento.removeprefix("sha256:").partition(".")[0]:
             raise DigestError(
-                f"Release {release.id!r}: the store's bytes of {release.bento[:19]}… have digest sha256:{found[:12]}…. Nothing was unpacked. {AGAIN}"
+                f"Release {release.id!r}: the store's bytes of {release.bento[:19]}… have digest sha256:{found[:12]}…. Nothing was unpacked. {again(release)}"
             )
         file.seek(0)
         unpack(file, part)

@@ -1,6 +1,6 @@
-"""The outermost ASGI layer of every endpoint: which paths there are, who may call, how much, and what a refusal looks like.
+"""The outermost ASGI layer of every endpoint: it names each request, has `Routes` answer it, and says what a refusal looks like.
 
-It answers nearly everything itself, since BentoML's HTTP layer costs more than everything else about a request.
+BentoML's app behind it gets next to nothing, since its HTTP layer costs more than everything else about a request.
 """
 
 import asyncio
@@ -8,44 +8,24 @@ import logging
 import re
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
-from typing import NamedTuple, TypeVar
 
-import orjson
-
-from bentos.runtime.admission import JSON_SIZE, PREDICT_KINDS, V2_KINDS, Scope, allow, gets, posts, takes
-from bentos.runtime.body import CLOSE, Disconnected, Message, Receive, Room, largest, read, spill
+from bentos.runtime.admission import Scope, gets
+from bentos.runtime.body import CLOSE, Disconnected, Message, Receive, spill
 from bentos.runtime.endpoint import Endpoint
 from bentos.runtime.errors import Header, Refused
 from bentos.runtime.ids import Uuid7
-from bentos.runtime.inference_v2 import SERVER, infer, model_metadata
-from bentos.runtime.openapi import render
-from bentos.runtime.patience import Patience
+from bentos.runtime.routes import BENTOML, Reply, Routes
 
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Answered = TypeVar("Answered")
 
-BODY_SECONDS = 10.0  # for a caller to send its body
-MAX_WAITING = 64  # requests that wait for the thread
-INLINE_BODY = 64_000  # bytes, a hundred rows with times and entities: scored in a millisecond or two; longer ones keep others waiting, and go to the thread
-BENTOML = "/schema.json"  # what its client reads; not its page at /, which loads a tag manager from the Internet
-V2_MODEL = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?:/(?P<action>ready|infer))?")
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-JSON = (b"content-type", b"application/json")
-BINARY = (b"content-type", b"application/octet-stream")
-TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")  # Prometheus'
+SPACE = b" \t"  # which may stand around a value and is none of it (RFC 9110, 5.5); the parser leaves what follows
+TURN_SECONDS = 60.0  # between looks at the age of the logs
 AGAIN = (b"retry-after", b"1")
 log = logging.getLogger(__name__)
-
-
-class Reply(NamedTuple):
-    """A whole response."""
-
-    body: bytes
-    status: int = 200
-    kind: Header = JSON
-    extra: tuple[Header, ...] = ()
 
 
 class Guard:
@@ -55,42 +35,24 @@ class Guard:
         self.app = app
         self.endpoint = endpoint
         self.request_ids = Uuid7()
-        self.routes = {
-            "/predict": self._predict,
-            "/feedback": self._feedback,
-            "/livez": self._livez,
-            "/readyz": self._readyz,
-            "/healthz": self._livez,
-            "/metrics": self._metrics,
-            "/docs.json": self._docs,
-            "/v2": self._v2_server,
-            "/v2/health/live": self._livez,
-            "/v2/health/ready": self._readyz,
-        }
-        self.document: bytes | None = None
-        self.most = 0  # bytes of a body; known with the endpoint
-        self.room = Room()
-        self.thread = asyncio.Semaphore(1)
-        self.waiting = 0
-        self.patience = Patience(BODY_SECONDS)
+        self.routes = Routes(endpoint)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http":
             scope.get("state", {})["count"] = self._count  # for requests that the protocol refuses, see `Protocol`
-            await self.app(scope, receive, send)
+            turning = asyncio.create_task(self._turn_logs())
+            await self.app(scope, receive, send)  # until the server ends
+            turning.cancel()
             return
-        headers = dict(scope["headers"])
+        headers = {name: value.strip(SPACE) for name, value in scope["headers"]}
         given = headers.get(b"x-request-id", b"")
         request_id = (b"x-request-id", given if REQUEST_ID.fullmatch(given) else self.request_ids().encode())
-        route = self.routes.get(scope["path"])
         try:
-            if route is None:
-                if scope["path"] == BENTOML:
-                    await self._bentoml(scope, receive, send, request_id)
-                    return
-                route = self._v2_model
-            reply = await route(scope, headers, receive)
+            if scope["path"] == BENTOML:
+                await self._bentoml(scope, receive, send, request_id)
+                return
+            reply = await self.routes.answer(scope, headers, receive)
         except Disconnected:
             if endpoint := self.endpoint():
                 endpoint.metrics.drop("disconnected")
@@ -110,110 +72,12 @@ class Guard:
             reply = Reply(b"")
         await send({"type": "http.response.body", "body": reply.body})
 
-    async def _predict(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
-        endpoint = self._open(scope, headers, "predict")
-        body = await read(receive, self.most, self.patience, self.room)
-        if endpoint.inline and len(body) <= INLINE_BODY:
-            return Reply(endpoint.predict(body))
-        return Reply(await self._in_turn(endpoint.predict, body))
-
-    async def _in_turn(self, answer: Callable[[bytes], Answered], body: bytes) -> Answered:
-        """Answer in the one thread, when those before are done."""
-        if self.waiting >= MAX_WAITING:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", f"{MAX_WAITING} requests are waiting already.")
-        self.room.take(len(body))
-        self.waiting += 1
-        try:
-            async with self.thread:
-                return await asyncio.to_thread(answer, body)
-        finally:
-            self.waiting -= 1
-            self.room.give(len(body))
-
-    async def _feedback(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
-        endpoint = self._open(scope, headers, "feedback")
-        body = await read(receive, self.most, self.patience, self.room)
-        return Reply(endpoint.take_feedback(body) if len(body) <= INLINE_BODY else await self._in_turn(endpoint.take_feedback, body), 202)
-
-    async def _v2_model(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
-        """The paths that name a model."""
-        asked = V2_MODEL.fullmatch(scope["path"])
-        if asked is None:
-            paths = ", ".join([*self.routes, BENTOML, "/v2/models/{name}"])
-            raise Refused(HTTPStatus.NOT_FOUND, "path", f"There is no such path. There are: {paths}.")
-        if asked["action"] == "infer":
-            return await self._v2_infer(asked, scope, headers, receive)
-        gets(scope)
-        card = self._named(asked).scorer.card
-        if asked["action"] == "ready":
-            return Reply(orjson.dumps({"name": card.name, "ready": True}))
-        return Reply(orjson.dumps(model_metadata(card)))
-
-    async def _v2_infer(self, asked: re.Match[str], scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
-        endpoint = self._open(scope, headers, "predict", V2_KINDS, asked)
-        body = await read(receive, self.most, self.patience, self.room)
-        given = headers.get(JSON_SIZE)
-        json_size = None if given is None else int(given) if given.isdigit() and len(given) < 10 else 0
-        if json_size is not None and not 0 < json_size <= len(body):
-            raise Refused(HTTPStatus.BAD_REQUEST, "json", "The Inference-Header-Content-Length is not that of JSON in the body.")
-
-        def answer(body: bytes) -> Reply:
-            found = infer(endpoint, body, json_size)
-            if found.json_size is None:
-                return Reply(found.body)
-            return Reply(found.body, kind=BINARY, extra=((JSON_SIZE, str(found.json_size).encode()),))
-
-        return answer(body) if endpoint.inline and len(body) <= INLINE_BODY else await self._in_turn(answer, body)
-
-    def _named(self, asked: re.Match[str]) -> Endpoint:
-        """The endpoint, when it is of the model and version that a path names."""
-        endpoint = self._ready()
-        card = endpoint.scorer.card
-        if asked["name"] != card.name or asked["version"] not in {None, card.version}:
-            raise Refused(HTTPStatus.NOT_FOUND, "model", f"This server has the model {card.name}, version {card.version}.", headers=(CLOSE,))
-        return endpoint
-
-    def _open(
-        self, scope: Scope, headers: dict[bytes, bytes], action: str, kinds: frozenset[bytes] = PREDICT_KINDS, asked: re.Match[str] | None = None
-    ) -> Endpoint:
-        """Everything that is checked before a body is read."""
-        posts(scope, headers)
-        endpoint = self._named(asked) if asked else self._ready()
-        key = endpoint.place.predict_key if action == "predict" else endpoint.place.feedback_key
-        if key:
-            allow(headers, action, key)
-        self.most = self.most or largest(endpoint.models.contract, endpoint.models.max_rows)
-        takes(headers, kinds, self.most)
-        return endpoint
-
-    async def _livez(self, scope: Scope, _: dict[bytes, bytes], __: Receive) -> Reply:
-        gets(scope)
-        return Reply(b'{"alive":true}')
-
-    async def _readyz(self, scope: Scope, _: dict[bytes, bytes], __: Receive) -> Reply:
-        gets(scope)
-        self._ready()
-        return Reply(b'{"ready":true}')
-
-    async def _metrics(self, scope: Scope, _: dict[bytes, bytes], __: Receive) -> Reply:
-        gets(scope)
-        return Reply(self._ready().metrics.render(), kind=TEXT)
-
-    async def _docs(self, scope: Scope, _: dict[bytes, bytes], __: Receive) -> Reply:
-        gets(scope)
-        endpoint = self._ready()
-        self.document = self.document or render(endpoint)
-        return Reply(self.document)
-
-    async def _v2_server(self, scope: Scope, _: dict[bytes, bytes], __: Receive) -> Reply:
-        gets(scope)
-        return Reply(orjson.dumps(SERVER))
-
-    def _ready(self) -> Endpoint:
-        endpoint = self.endpoint()
-        if endpoint is None or not endpoint.ready:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "The model is not loaded yet, or not any more.")
-        return endpoint
+    async def _turn_logs(self) -> None:
+        while True:
+            await asyncio.sleep(TURN_SECONDS)
+            with suppress(OSError):  # a disk that is full now may not be the next time; a line that finds it full says so
+                if endpoint := self.endpoint():
+                    endpoint.turn_logs()
 
     async def _bentoml(self, scope: Scope, receive: Receive, send: Send, request_id: Header) -> None:
         gets(scope)
@@ -228,7 +92,7 @@ class Guard:
     def _refusal(self, refused: Refused, scope: Scope) -> Reply:
         self._count(refused.code)
         body = refused.v2_body if scope["path"].startswith("/v2") else refused.body
-        again = (AGAIN,) if refused.status == HTTPStatus.SERVICE_UNAVAILABLE else ()
+        again = (AGAIN,) if refused.status == HTTPStatus.SERVICE_UNAVAILABLE and AGAIN[0] not in dict(refused.headers) else ()
         return Reply(body, refused.status, extra=(*refused.headers, *again))
 
     def _count(self, code: str) -> None:

@@ -16,13 +16,14 @@ import asyncio
 import inspect
 import math
 import os
+import select
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
@@ -30,13 +31,14 @@ import uvloop
 
 from bentos.runtime.digest import DigestError, check, release_in
 from bentos.runtime.draining import App, Draining, close_if_idle
-from bentos.runtime.endpoint import Place
+from bentos.runtime.place import Place, check_place
 from bentos.runtime.protocol import Protocol
-from bentos.runtime.unix_socket import listen
+from bentos.runtime.sockets import bind, listen
 
 NOT_STARTED, TAMPERED = 1, 3
 KEEP_ALIVE_SECONDS = 75  # above the idle time of usual proxies (60 s), so that they close first and never meet a closing connection
 LATE_SECONDS = 0.1  # a port is kept so much longer than the order to leave: what was queued by then is taken, not reset
+QUEUE_SECONDS = 5.0  # and callers who go on coming for so long do not keep it open
 
 
 def load(bento: Path, home: Path) -> App:
@@ -75,6 +77,7 @@ class Host:
             ws="none",
             lifespan="on",
             log_config=None,
+            log_level="error",  # its warnings are of what callers send, which is answered and counted: they would crowd out the rest
             access_log=False,
             server_header=False,
             proxy_headers=False,  # nobody asks who called
@@ -141,6 +144,7 @@ class Host:
         loop = asyncio.get_running_loop()
         if self.options.bind:
             await asyncio.sleep(LATE_SECONDS)
+            await self._take_queued(loop.time() + QUEUE_SECONDS)
         for server in self.server.servers:
             server.close()  # this process's copy: what is queued stays in the shared socket
         self.say("draining")
@@ -149,6 +153,11 @@ class Host:
                 for connection in list(left):
                     close_if_idle(connection)
             await asyncio.sleep(0.02)
+
+    async def _take_queued(self, until: float) -> None:
+        """Accept what waits in the port's queue: it would be reset with the port. A busy loop has not come to it yet."""
+        while select.select([self.own], [], [], 0)[0] and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.001)
 
 
 def _voice() -> Callable[[str], None]:
@@ -161,41 +170,6 @@ def _voice() -> Callable[[str], None]:
             print(word, file=out)
 
     return say
-
-
-def bind(address: str) -> socket.socket:
-    """A TCP socket bound to `HOST:PORT`. It does not listen yet: callers are refused, and not left waiting, until the model is warm.
-
-    Raises:
-        ValueError: it is no such address. OSError: it cannot be had.
-    """
-    host, _, port = address.rpartition(":")
-    if not (host and port.isdecimal() and int(port) < 65_536):
-        raise ValueError(f"--bind={address} is no HOST:PORT: say 127.0.0.1:3960 for callers on this machine, or 0.0.0.0:3960 for all.")
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host.strip("[]"), int(port)))
-    except OSError as err:
-        raise OSError(f"{address} cannot be served: {err.strerror}. End what holds it, or give another --bind.") from None
-    bound.setblocking(False)
-    return bound
-
-
-def check_place(place: Place) -> None:
-    """See that the log can be written.
-
-    Raises:
-        OSError: it cannot.
-    """
-    if place.log is None:
-        return
-    try:
-        place.log.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=place.log):
-            pass
-    except OSError as err:
-        raise OSError(f"RATCHET_LOG={place.log} cannot be written: {err.strerror}. Make it a folder that this user may write, or leave it out.") from None
 
 
 def main(arguments: list[str] | None = None) -> int:

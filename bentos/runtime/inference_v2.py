@@ -9,35 +9,20 @@ from http import HTTPStatus
 from time import perf_counter_ns
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from bentos.runtime.card import Card
 from bentos.runtime.contract import Contract
 from bentos.runtime.endpoint import Endpoint
 from bentos.runtime.errors import Field as Wrong
 from bentos.runtime.errors import Refused, invalid
-from bentos.runtime.scoring import Card
+from bentos.runtime.tensors_v2 import STRICT, Tensor, to_binary, values_of, wrong
 
 SERVER = {"name": "ratchet", "version": "0.1.0", "extensions": ["binary_tensor_data"]}
-Datatype = Literal["BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64", "BYTES"]
-JSON_KINDS: dict[str, tuple[type, ...]] = {"BOOL": (bool,), "BYTES": (str,), "INT": (int, float), "UINT": (int, float), "FP": (float, int)}
 BOOLEANS = {0.0: False, 1.0: True}
 BESIDE = ("event_time", "entity")  # what a row may have beside its features
 MOST_TENSORS = 10_000  # a megabyte of empty ones would be a million errors, 1.6 s and 1 GB
-STRICT = ConfigDict(strict=True, extra="forbid")
-
-
-class Tensor(BaseModel):
-    """An input; its values are `data`, or `binary_data_size` bytes behind the JSON."""
-
-    model_config = STRICT
-
-    name: str
-    shape: list[int]
-    datatype: Datatype
-    parameters: dict[str, Any] = {}
-    data: list[Any] | None = None
 
 
 class Wanted(BaseModel):
@@ -136,12 +121,10 @@ def _rows(request: InferRequest, binary: bytes, endpoint: Endpoint) -> list[dict
     blank = blanks(contract)
     for tensor in request.inputs:
         if tensor.name in columns:
-            raise _wrong(tensor, "There are two tensors of this name.")
+            raise wrong(tensor, "There are two tensors of this name.")
         if tensor.shape not in (size, [*size, 1]) or not size or not 0 < size[0] <= endpoint.models.max_rows:
-            raise _wrong(tensor, f"The shape must be [n] or [n, 1], n the same in all tensors and 1 to {endpoint.models.max_rows:,}.")
-        values, binary = _values(tensor, binary)
-        if len(values) != size[0]:
-            raise _wrong(tensor, f"{len(values)} values do not fill the shape.")
+            raise wrong(tensor, f"The shape must be [n] or [n, 1], n the same in all tensors and 1 to {endpoint.models.max_rows:,}.")
+        values, binary = values_of(tensor, binary)
         values = [None if value != value or (value == "" and tensor.name in blank) else value for value in values]
         feature = contract.features.get(tensor.name)
         floats = feature is not None and feature.type == "boolean" and tensor.datatype.startswith("FP")
@@ -149,52 +132,6 @@ def _rows(request: InferRequest, binary: bytes, endpoint: Endpoint) -> list[dict
     if binary:
         raise Refused(HTTPStatus.BAD_REQUEST, "invalid", "There are more binary data than the tensors' binary_data_size add up to.")
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _values(tensor: Tensor, binary: bytes) -> tuple[list[Any], bytes]:
-    """A tensor's values, and the binary data behind its own."""
-    size = tensor.parameters.get("binary_data_size")
-    if size is None:
-        return _of_json(tensor), binary
-    if tensor.data is not None or type(size) is not int or not 0 <= size <= len(binary):
-        raise _wrong(tensor, "The binary_data_size is more than there are data behind the JSON, or there are `data` too.")
-    try:
-        return _of_binary(tensor.datatype, binary[:size]), binary[size:]
-    except ValueError:  # UnicodeDecodeError is one
-        raise _wrong(tensor, f"The binary data are not {tensor.datatype}.") from None
-
-
-def _of_json(tensor: Tensor) -> list[Any]:
-    if tensor.data is None:
-        raise _wrong(tensor, "The tensor has neither `data` nor a binary_data_size.")
-    values = tensor.data
-    if len(tensor.shape) == 2 and all(type(part) is list for part in values):  # [[1], [2]] for [1, 2], as the protocol allows
-        values = [value for part in values for value in part]
-    kinds = JSON_KINDS[tensor.datatype.rstrip("0123456789")]
-    if not all(value is None or type(value) in kinds for value in values):
-        raise _wrong(tensor, f"The data are not {tensor.datatype}.")
-    return values
-
-
-def _of_binary(datatype: str, data: bytes) -> list[Any]:
-    """Values one after the other, numbers little-endian; each of BYTES has its length before it, in four bytes."""
-    if datatype != "BYTES":
-        found: list[Any] = np.frombuffer(data, _layout(datatype)).tolist()
-        return found
-    found, at = [], 0
-    while at < len(data):
-        start = at + 4
-        at = start + int.from_bytes(data[at:start], "little")
-        if at > len(data):
-            raise ValueError(datatype)
-        found.append(data[start:at].decode())
-    return found
-
-
-def _layout(datatype: str) -> str:
-    """NumPy's name of a datatype."""
-    kind = datatype.rstrip("0123456789")
-    return "?" if kind == "BOOL" else f"<{kind[0].lower()}{int(datatype[len(kind) :]) // 8}"
 
 
 def _reply(request: InferRequest, reply: dict[str, Any], contract: Contract) -> Inferred:
@@ -205,7 +142,7 @@ def _reply(request: InferRequest, reply: dict[str, Any], contract: Contract) -> 
         output: dict[str, Any] = {"name": wanted.name, "shape": [len(answers), *tail], "datatype": datatype}
         values = _flat(wanted.name, [answer[wanted.name] for answer in answers])
         if wanted.parameters.get("binary_data", request.parameters.get("binary_data_output")) is True:
-            binary.append(_to_binary(datatype, values))
+            binary.append(to_binary(datatype, values))
             output["parameters"] = {"binary_data_size": len(binary[-1])}
         else:
             output["data"] = values
@@ -221,14 +158,3 @@ def _flat(name: str, values: list[Any]) -> list[Any]:
     if name == "flags":
         return [orjson.dumps(flags).decode() for flags in values]
     return [part for value in values for part in value] if isinstance(values[0], list) else values
-
-
-def _to_binary(datatype: str, values: list[Any]) -> bytes:
-    if datatype != "BYTES":
-        return np.asarray(values, _layout(datatype)).tobytes()
-    return b"".join(len(data).to_bytes(4, "little") + data for data in (value.encode() for value in values))
-
-
-def _wrong(tensor: Tensor, message: str) -> Refused:
-    name = tensor.name[:100].encode(errors="replace").decode()
-    return Refused(HTTPStatus.BAD_REQUEST, "invalid", "A tensor of the request is wrong.", [Wrong(path=f"inputs.{name}", message=message)])

@@ -1,5 +1,6 @@
 """The lines of the prediction and feedback logs. Readers keep every old version."""
 
+import hmac
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -38,3 +39,8 @@ class FeedbackLine(BaseModel):
     label: Answer
     time: str
     wall_time: str
+
+
+def hash_of(value: object, key: bytes) -> str:
+    """What the log keeps of an entity or a hashed feature: 16 hex digits of the HMAC-SHA256 of its text."""
+    return hmac.digest(key, str(value).encode(), "sha256")[:8].hex()

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 SEGMENT = 8 << 20  # bytes after which a new segment begins
-AGE = 86_400.0  # seconds after which the next line begins one: what was left can be archived, and deleted when it is old
+AGE = 86_400.0  # seconds after which one that has lines is left for the next: what was left can be archived, and deleted when it is old
 
 
 class LogWriter:
@@ -58,6 +58,16 @@ class LogWriter:
             if self.fsync:
                 os.fdatasync(self._file)
 
+    def turn(self) -> None:
+        """Leave a segment that has lines and is too old, as the next line would.
+
+        Raises:
+            OSError: no other can be begun.
+        """
+        with self._lock:
+            if self._size and monotonic() > self._until:
+                self._next()
+
     def close(self) -> None:
         """Flush to the disk and close; further lines are refused."""
         with self._lock:
@@ -78,12 +88,16 @@ class LogWriter:
         self.path, self._file, self._size, self._until = path, file, 0, monotonic() + self.age
         self._limit = 0 if self.budget else self.segment
 
+    def _next(self) -> None:
+        """Go on in a new segment."""
+        left = self._file
+        self._begin()
+        os.close(left)
+
     def _make_room(self, needed: int) -> None:
         """Begin a new segment when this one is full, and hold the folder's bytes against the budget. Called at a limit only."""
         if self._size and (self._size + needed > self.segment or monotonic() > self._until):
-            full = self._file
-            self._begin()
-            os.close(full)
+            self._next()
         if self.budget:
             room = self.budget - _bytes_in(self.folder)
             if needed > room:

@@ -1,6 +1,6 @@
 """What /metrics shows of one server process. Every label has a bounded set of values: model, version, flag, code, reason."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector, disable_created_metrics, generate_latest
 
@@ -9,12 +9,13 @@ DROPS = ("disconnected", "slow", "overloaded", "log")  # why a request is given 
 
 
 class Metrics:
-    """The meters of one model version, in a registry of their own."""
+    """The meters of one model version, in a registry of their own. `child` gives the id of the process that scores, 0: there is none."""
 
-    def __init__(self, model: str, version: str, flags: Iterable[str]) -> None:
+    def __init__(self, model: str, version: str, flags: Iterable[str], child: Callable[[], int]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the series and say when this process began
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        ProcessCollector("ratchet_model", child, registry=self.registry)  # the process of a pickled model; nothing of it while there is none
         PlatformCollector(registry=self.registry)
         labels = {"model": model, "version": version}
         names, registry = tuple(labels), self.registry

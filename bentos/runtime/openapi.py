@@ -3,10 +3,10 @@
 import orjson
 from pydantic import BaseModel
 
-from bentos.runtime.endpoint import Endpoint, Models
+from bentos.runtime.endpoint import Endpoint
 from bentos.runtime.openapi_parts import CODES, FIELDS, MOMENT, POSTS, READY, Json, get, json_body, post, reply
 from bentos.runtime.openapi_v2 import infer_request, infer_response, v2_paths
-from bentos.runtime.rows import FeedbackResponse
+from bentos.runtime.rows import FeedbackResponse, Models
 
 ID = "01a20d6d-5cae-755f-b57a-e035cddb1574"
 

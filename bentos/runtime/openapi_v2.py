@@ -3,9 +3,10 @@
 from typing import Any
 
 from bentos.runtime.contract import Contract
-from bentos.runtime.endpoint import Models
 from bentos.runtime.inference_v2 import BESIDE, SERVER, blanks, datatype_of, outputs_of
 from bentos.runtime.openapi_parts import MOMENT, POSTS, READY, REQUEST_ID, TEXT, Json, get, json_body, post, reply
+from bentos.runtime.rows import Models
+from bentos.runtime.tensors_v2 import limits
 
 ONE_ROW = "A tensor has a shape [n] or [n, 1] and n values. A schema cannot say that the two belong together, so this one describes requests of one row."
 
@@ -69,10 +70,12 @@ def infer_request(contract: Contract, row: Json) -> Json:
 
 
 def _value(name: str, schema: Json, contract: Contract) -> Json:
-    """A value of a tensor: as in a row, or the empty string for null where that is allowed; of floats for booleans, 0 or 1."""
+    """A value of a tensor: as in a row, or the empty string for null where that is allowed; of floats for booleans, 0 or 1; no more than its datatype holds."""
     feature = contract.features.get(name)
     if feature and feature.type == "boolean" and feature.nullable:
         return {"enum": [0, 1, None]}
+    if datatype_of(name, contract) == "INT64":
+        schema = schema | dict(zip(("minimum", "maximum"), limits("INT64"), strict=True))
     return {"anyOf": [schema, {"const": ""}]} if name in blanks(contract) else schema
 
 

@@ -1,5 +1,6 @@
 """The types of requests and answers, made from a contract. Wrong is refused here; unseen is not wrong and passes."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -42,6 +43,16 @@ Text = Annotated[str, Field(max_length=LONGEST, pattern=NO_NUL)]
 Filled = Annotated[str, Field(min_length=1, max_length=LONGEST, pattern=NO_NUL)]
 IN_RANGE = {"pattern": "^(197[1-9]|19[89][0-9]|20[0-9]{2}|21[0-8][0-9]|219[0-8])-"}  # for the OpenAPI document: years that are in `_utc`'s range in any zone
 Moment = Annotated[datetime, Field(strict=False, json_schema_extra=IN_RANGE), BeforeValidator(_iso), AfterValidator(_utc)]
+
+
+class Models:
+    """The Pydantic models of an endpoint's requests and replies. `sample` holds rows of an example request."""
+
+    def __init__(self, contract: Contract, max_rows: int, sample: Sequence[dict[str, Any]] = ()) -> None:
+        self.contract, self.max_rows, self.sample = contract, max_rows, tuple(sample)
+        self.request = request_model(contract, max_rows)
+        self.response = response_model(contract)
+        self.feedback = feedback_model(contract, max_rows)
 
 
 def row_model(contract: Contract) -> Any:

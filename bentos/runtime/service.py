@@ -14,9 +14,10 @@ from bentoml import Service
 
 from bentos.runtime.child import served
 from bentos.runtime.contract import Contract
-from bentos.runtime.endpoint import Endpoint, Models, Place
+from bentos.runtime.endpoint import Endpoint
 from bentos.runtime.guards import Guard
-from bentos.runtime.rows import FeedbackResponse
+from bentos.runtime.place import Place
+from bentos.runtime.rows import FeedbackResponse, Models
 
 ARTEFACT = "artefact"  # alias of the bento's own model, resolved by bento.yaml to one exact tag
 log = logging.getLogger(__name__)

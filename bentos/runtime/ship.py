@@ -85,6 +85,7 @@ def put(fs: Any, path: str, data: bytes) -> None:
     if isinstance(fs, LocalFileSystem):
         part = Path(f"{path}.part")
         part.parent.mkdir(parents=True, exist_ok=True)
+        part.touch(0o640)  # as the segments are
         part.write_bytes(data)
         part.replace(path)
     else:

@@ -47,7 +47,7 @@ def unknown(kind: str, row_id: str, where: str, settings: Settings, now: datetim
 
 def too_old(settings: Settings, row_id: str, now: datetime) -> str:
     """Which logs keep no line of an id's age; empty when all do, or the id does not say when it was made."""
-    from tasks.spec import Project
+    from tasks.project import Project
 
     made = UUID7.fullmatch(row_id.lower())
     if not made:

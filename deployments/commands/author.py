@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from deployments.commands.console import JsonOption, settings, show
-from tasks.spec import Project
+from tasks.project import Project
 
 
 def new(

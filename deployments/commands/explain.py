@@ -41,7 +41,7 @@ def explain(
         raise unknown("answered row", name, "log", found, datetime.now(UTC))
     row = version(history(found), line.model, line.version)
     from tasks.explain.answer import replayed
-    from tasks.spec import Project
+    from tasks.project import Project
     from tasks.store import Store
 
     Project.of(found)  # the pickle may name the author's own code, which imports from this project

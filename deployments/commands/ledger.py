@@ -9,7 +9,7 @@ from deployments.commands.console import JsonOption, columns, history, ledger_ex
 from tasks.ledger import answers, questions
 from tasks.ledger.chain import GENESIS, Ledger
 from tasks.ledger.rows import VersionRow
-from tasks.spec import Project
+from tasks.project import Project
 
 Cells = dict[str, str | int]
 Model = Annotated[str, typer.Argument(help="Name of a folder in bentos/.")]

@@ -11,8 +11,9 @@ from deployments.commands.outcome import Outcome
 from tasks.errors import PlatformError, UnknownNameError
 from tasks.ledger.chain import History, Ledger
 from tasks.ledger.questions import accepted
+from tasks.project import Project
 from tasks.settings import Settings
-from tasks.spec import DatasetSpec, Project
+from tasks.spec import DatasetSpec
 
 Model = Annotated[str, typer.Argument(help="Name of a folder in bentos/.")]
 Dataset = Annotated[str, typer.Argument(help="Name of a folder in expectations/.")]

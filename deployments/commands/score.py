@@ -1,11 +1,12 @@
 """`ratchet score-file IN OUT`: a file of rows answered by the champion, with the numbers that its endpoint would give."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deployments.commands.console import JsonOption, history, settings, show
-from tasks.spec import Project
+from tasks.project import Project
 
 if TYPE_CHECKING:
     from tasks.scoring.batch import RowsOf, Scored
@@ -34,7 +35,8 @@ def _score(model: str, source: str, target: str, raw: bool) -> "Scored":
     from tasks.store import Store
 
     scorer = batch.champion_scorer(history(found), name, Store.of(found))
-    return batch.score_file(scorer, source, target, _raw(project, name) if raw else feature_rows)
+    skew = timedelta(seconds=found.max_skew_seconds)
+    return batch.score_file(scorer, source, target, _raw(project, name) if raw else feature_rows, skew)
 
 
 def _raw(project: Project, name: str) -> "RowsOf":

@@ -9,8 +9,8 @@ from tasks.ledger import answers
 from tasks.ledger.chain import GENESIS, Entry
 from tasks.ledger.questions import rows
 from tasks.ledger.rows import VersionRow
+from tasks.project import Project
 from tasks.settings import Settings
-from tasks.spec import Project
 
 Facts = dict[str, Any]
 

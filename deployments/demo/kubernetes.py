@@ -25,6 +25,7 @@ from tasks.errors import PlatformError, RatchetError
 from tasks.installation import Installation
 from tasks.ledger.questions import live, rows
 from tasks.ledger.rows import ReleaseRow
+from tasks.prefect_api import connection
 from tasks.settings import Settings
 
 STABLE, DRIFT = Chapter("stable", "2013-04", "none"), Chapter("drift", "2013-05", "none")
@@ -68,10 +69,9 @@ def address(here: Installation) -> str:
 def released(demo: Demo, deployment: str, parameters: dict[str, Any], image: str = "") -> ReleaseRow:
     """Run a release (with another serving image, if one is given) and return what the ledger says of its end."""
     demo.console.print(f"{deployment}/{MODEL}" + (f" with image {image}" if image else ""))
-    before = len(demo.here.ledger.read())
     run = start(f"{deployment}/{MODEL}", parameters | {"approver": "demo", "reason": f"the demo's {deployment}"}, image)
     outcome = handoff.wait(run, RELEASE_SECONDS)
-    ended = [row for row in rows(demo.here.ledger.read()[before:], ReleaseRow, model=MODEL) if row.step != "started"]
+    ended = [row for row in rows(demo.here.ledger.read(), ReleaseRow, model=MODEL, run=run) if row.step != "started"]
     if not ended:
         raise PlatformError(f"{deployment} of {MODEL} left no row in the ledger: {outcome.state_name}, {outcome.message}", handoff.link(run))
     return ended[-1]
@@ -81,7 +81,7 @@ def start(deployment: str, parameters: dict[str, Any], image: str) -> str:
     """A run of a deployment; only drills give it another serving image than its own."""
     if not image:
         return handoff.start(deployment, parameters)
-    with handoff.connection() as client:
+    with connection() as client:
         found = client.read_deployment_by_name(deployment)
         variables = {"env": {**found.job_variables.get("env", {}), "RATCHET_SERVING_IMAGE": image}}
         return str(client.create_flow_run_from_deployment(found.id, parameters=parameters, job_variables=variables).id)

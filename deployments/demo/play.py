@@ -58,9 +58,10 @@ class Demo:
         while time.monotonic() < deadline:
             history = self.here.ledger.read()
             release = live(history, MODEL)
-            if better is None and release and release.version != champion:
-                better = self._first_answer(release.version, chapter.batch)
-            if handoff.state(run).final and self._at_rest(history, chapter):
+            expected = release.version if release and release.version != champion else ""
+            if expected and better is None:
+                better = self._first_answer(expected, chapter.batch)
+            if (better or not expected) and handoff.state(run).final and self._at_rest(history, chapter):
                 return better
             time.sleep(0.2)  # the step between two looks at the ledger is part of the measured seconds
         raise PlatformError(f"chapter {chapter.name!r} of the demo did not come to rest within {CHAPTER_SECONDS:.0f} s", "See the runs in the Prefect UI")
@@ -77,8 +78,11 @@ class Demo:
             self.sent, self.failed = self.sent + int(told[1]), self.failed + int(told[2])
 
     def _first_answer(self, version: str, batch: str) -> float | None:
-        """Ask the endpoint once; the wall time of the answer when it came from `version`."""
-        answer = httpx.post(f"{self.address()}/predict", json=sample(self.here, batch), headers=key(self.here), timeout=10).json()
+        """Ask the endpoint once; the wall time of the answer when it came from `version`. One that does not answer now is asked at the next look."""
+        try:
+            answer = httpx.post(f"{self.address()}/predict", json=sample(self.here, batch), headers=key(self.here), timeout=60).raise_for_status().json()
+        except httpx.HTTPError:
+            return None
         return time.time() if answer["version"] == version else None
 
     def _first_request(self, batch: str, since: float) -> float:

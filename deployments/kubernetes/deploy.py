@@ -10,6 +10,7 @@ from tasks import handoff
 from tasks.errors import PlatformError
 from tasks.installation import Installation
 from tasks.ledger.questions import live
+from tasks.prefect_api import patiently
 from tasks.settings import Settings
 
 
@@ -39,9 +40,9 @@ def deploy(settings: Settings, wait: bool) -> bool:
     if not (settings.flow_image and settings.serving_image):
         raise PlatformError("No image is named for flow runs and serving pods", "Set RATCHET_FLOW_IMAGE and RATCHET_SERVING_IMAGE, or give --build.")
     printer = Printer()
-    handoff.patiently(lambda: put_pool(settings.work_pool, "kubernetes", job_template(settings)))
+    patiently(lambda: put_pool(settings.work_pool, "kubernetes", job_template(settings)))
     printer.say(f"the work pool {settings.work_pool!r} starts Jobs with {settings.flow_image}")
-    names = handoff.patiently(lambda: register(settings))
+    names = patiently(lambda: register(settings))
     printer.say(f"{len(names)} deployments are registered")
     return first_turn(printer, Installation.of(settings), wait)
 

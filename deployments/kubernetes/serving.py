@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from tasks.project import Project
 from tasks.settings import Settings
-from tasks.spec import Project
 
 
 def addresses(settings: Settings, project: Project) -> dict[str, str]:

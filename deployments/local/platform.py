@@ -11,10 +11,10 @@ from deployments.local import checks, programs, runs
 from deployments.local.processes import Child, Program, end_marked
 from deployments.local.signals import Asked, parent_stops
 from deployments.register import register, wanted
-from tasks import handoff
 from tasks.errors import PlatformError
+from tasks.prefect_api import patiently
+from tasks.project import Project
 from tasks.settings import Settings
-from tasks.spec import Project
 
 SERVER_SECONDS = 120.0  # the first start migrates an empty database: 10 s on two cores, and a slow disk may take longer
 BURY_SECONDS = 2.0  # between two tries to reach a server that died together with the worker
@@ -73,11 +73,11 @@ class Platform:
 
         self._until_ready(server)
         self.say(f"the Prefect UI is up at {settings.ui_url}")
-        handoff.patiently(lambda: runs.ensure_pool(settings.work_pool, programs.run_command(), settings.project.resolve()))
+        patiently(lambda: runs.ensure_pool(settings.work_pool, programs.run_command(), settings.project.resolve()))
         if dead := runs.crash_stale(DIED):
             self.say(f"{dead} runs of an earlier start were still called running, now Crashed")
         runs.drop_missed()
-        names = handoff.patiently(lambda: register(settings))
+        names = patiently(lambda: register(settings))
         self.say(f"{len(names)} deployments are registered")
         self.pause(0)
         self.launch(programs.worker(settings))

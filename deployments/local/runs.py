@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from tasks.errors import PlatformError, UnknownNameError
-from tasks.handoff import connection
+from tasks.prefect_api import connection
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

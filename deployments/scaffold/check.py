@@ -8,12 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from deployments.scaffold.problems import Level, Problem, line_of, problems_of
-from deployments.scaffold.trial import served, tried
+from deployments.scaffold.serving import served
+from deployments.scaffold.trial import tried
 from tasks.data import source
 from tasks.data.suite import Suite, load_served_suite, load_suite
 from tasks.data.validation import validate
 from tasks.errors import SourceError, SpecError, UnknownNameError
-from tasks.spec import DatasetSpec, Project
+from tasks.project import Project
+from tasks.spec import DatasetSpec
 
 ORDER: dict[Level, int] = {"error": 0, "warning": 1, "hint": 2}
 DECIDE = re.compile(r"DECIDE:\s*(.*)")

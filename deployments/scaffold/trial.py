@@ -1,31 +1,21 @@
-"""A model's code tried out on real rows: features, both families, export, the sample request and the service."""
+"""A model's code tried out on real rows: its features, what model.toml says of them, the cut in time, and both families."""
 
 import importlib
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bentos.runtime.rows import request_model
-from deployments.scaffold.problems import Problem, line_of, problems_of, python_line
+from deployments.scaffold.families import fitted_families
+from deployments.scaffold.problems import Problem, line_of, problems_of
 from tasks.data.snapshot import training_frame
-from tasks.errors import LeakError, RatchetError, SpecError, TrainingError
-from tasks.spec import DatasetSpec, ModelSpec, Project
-from tasks.training.export import export
-from tasks.training.fit import fit
+from tasks.errors import LeakError, SpecError, TrainingError
+from tasks.project import Project
+from tasks.spec import DatasetSpec, ModelSpec
 from tasks.training.leak import find_leaks
 from tasks.training.metrics import MIN_BLOCKS, block_codes
 from tasks.training.split import Split, split
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
-
-TRIAL_ROWS = 200
-DRAWS = 40  # of a space with ten families, one is missed by chance less than once in seventy
 
 
 def tried(spec: ModelSpec, dataset: DatasetSpec, raw: pd.DataFrame, project: Project) -> Generator[Problem, None, pd.DataFrame | None]:
@@ -57,23 +47,8 @@ def tried(spec: ModelSpec, dataset: DatasetSpec, raw: pd.DataFrame, project: Pro
         yield from _judged(parts, spec, toml)
     for leak in find_leaks(parts.train, parts.holdout, spec):
         yield Problem(toml, line_of(toml, f"features.{leak.feature}"), str(leak), "warning")
-    yield from _families(_few(frame, spec), spec, pipeline, code)
+    yield from fitted_families(frame, spec, pipeline, code)
     return frame
-
-
-def served(spec: ModelSpec) -> Iterator[Problem]:
-    """Problems of sample.json and service.py."""
-    yield from _sample(spec, spec.folder / "sample.json")
-    path = spec.folder / "service.py"
-    if not path.exists():
-        return
-    try:
-        module = importlib.import_module(f"bentos.{spec.name}.service")
-    except Exception as err:  # noqa: BLE001  # whatever an author's file raises on import is that file's problem
-        if not isinstance(err, SyntaxError):
-            yield Problem(path, python_line(path, err) or 1, f"does not import: {type(err).__name__}: {err}")
-        return
-    yield from _service(spec, module, path)
 
 
 def _forget(model: str) -> None:
@@ -149,109 +124,3 @@ def _judged(parts: Split, spec: ModelSpec, toml: Path) -> Iterator[Problem]:
         yield Problem(
             toml, line_of(toml, "gate.holdout_share"), f"the hold-out holds one class only ({parts.holdout['label'].iloc[0]}), so nothing can be judged"
         )
-
-
-def _few(frame: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
-    """At most 200 rows in order, evenly spread, of classes as even as there are rows for it."""
-    if spec.task == "regression":
-        return _spread(frame, TRIAL_ROWS)
-    each = max(2, TRIAL_ROWS // frame["label"].nunique())
-    return pd.concat([_spread(rows, each) for _, rows in frame.groupby("label", sort=True)]).sort_index().reset_index(drop=True)
-
-
-def _spread(frame: pd.DataFrame, count: int) -> pd.DataFrame:
-    step = max(1.0, len(frame) / count)
-    return frame.iloc[[int(n * step) for n in range(min(count, len(frame)))]]
-
-
-def _families(rows: pd.DataFrame, spec: ModelSpec, pipeline: ModuleType, code: Path) -> Iterator[Problem]:
-    """Draw from space(), fit one draw of each family, and export it."""
-    try:
-        families = _drawn(spec, pipeline)
-    except Exception as err:  # noqa: BLE001  # an author's function may raise anything
-        yield Problem(code, python_line(code, err) or line_of(code, "space()"), f"space() failed: {type(err).__name__}: {err}")
-        return
-    if len(families) < 2:
-        yield Problem(
-            code, line_of(code, "space()"), f"space() names {len(families)} family ({', '.join(families)}); a search needs at least two to choose from"
-        )
-    for family, params in families.items():
-        try:
-            fitted = fit(rows, spec, pipeline, params)
-        except Exception as err:  # noqa: BLE001  # as above
-            yield Problem(
-                code,
-                python_line(code, err) or line_of(code, "build()"),
-                f"build() of family {family!r} does not fit {len(rows)} rows: {type(err).__name__}: {str(err)[:300]}",
-            )
-            continue
-        yield from _exported(fitted, family, rows, spec, code)
-
-
-def _drawn(spec: ModelSpec, pipeline: ModuleType) -> dict[str, dict[str, Any]]:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    found: dict[str, dict[str, Any]] = {}
-    for _ in range(DRAWS):
-        params = {**pipeline.space(study.ask()), "seed": spec.seed}
-        found.setdefault(params["family"], params)
-    return found
-
-
-def _exported(fitted: Any, family: str, rows: pd.DataFrame, spec: ModelSpec, code: Path) -> Iterator[Problem]:
-    with TemporaryDirectory() as temporary:
-        try:
-            exported = export(fitted, spec, rows, rows, rows["event_time"].max().to_pydatetime(), Path(temporary) / "artefact")
-        except RatchetError as err:
-            yield from problems_of(err, code, line_of(code, "build()"))
-            return
-    if exported.format != "onnx":
-        yield Problem(
-            code, line_of(code, "build()"), f"family {family!r} is served by scikit-learn, about a hundred times slower a row: {exported.parity}", "warning"
-        )
-
-
-def _sample(spec: ModelSpec, path: Path) -> Iterator[Problem]:
-    from pydantic import ValidationError
-
-    if not path.exists():
-        yield Problem(path, 1, "does not exist: it holds a request that must work")
-        return
-    text = path.read_text(encoding="utf-8")
-    try:
-        request_model(spec.contract, spec.serving.max_rows).model_validate_json(text)
-    except ValidationError as err:
-        yield from _refused(err, path, text)
-
-
-def _refused(err: "ValidationError", path: Path, text: str) -> Iterator[Problem]:
-    for error in err.errors(include_input=False, include_url=False):
-        place = [str(part) for part in error["loc"]]
-        line = line_of(path, error["msg"]) if error["type"] == "json_invalid" else _json_line(text, place)
-        yield Problem(path, line, f"{'.'.join(place) or 'the request'}: {error['msg']}")
-
-
-def _json_line(text: str, place: list[str]) -> int:
-    """The line of the key that an error is about: its n-th occurrence for the n-th row, or where the rows begin."""
-    row = next((int(part) for part in place if part.isdigit()), 0)
-    lines = [number for number, line in enumerate(text.splitlines(), start=1) if place and f'"{place[-1]}"' in line]
-    return lines[min(row, len(lines) - 1)] if lines else 1
-
-
-def _service(spec: ModelSpec, module: ModuleType, path: Path) -> Iterator[Problem]:
-    import bentoml
-
-    services = [value for value in vars(module).values() if isinstance(value, bentoml.Service)]
-    named = [service for service in services if service.name == spec.name]
-    if len(services) != 1 or not named:
-        found = ", ".join(repr(service.name) for service in services) or "none"
-        yield Problem(path, 1, f"must define one BentoML service, named {spec.name!r} (found: {found}); service_of() makes it")
-        return
-    if missing := [api for api in ("predict", "feedback") if api not in named[0].apis]:
-        yield Problem(path, 1, f"its service has no {' and no '.join(missing)}")
-        return
-    wanted, given = request_model(spec.contract, spec.serving.max_rows).model_json_schema(), named[0].apis["predict"].input_spec.model_json_schema()
-    if wanted.get("properties") != given.get("properties") or wanted.get("$defs") != given.get("$defs"):
-        yield Problem(path, 1, "its /predict takes other rows than model.toml describes")

@@ -17,7 +17,8 @@ from tasks.ledger.chain import History
 from tasks.ledger.questions import accepted
 from tasks.ledger.questions import rows as ledger_rows
 from tasks.ledger.rows import BatchRow
-from tasks.spec import DatasetSpec, ModelSpec, Project
+from tasks.project import Project
+from tasks.spec import DatasetSpec, ModelSpec
 from tasks.store import Ref, Store
 
 Frames = Callable[[ModelSpec], pd.DataFrame]

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from bentos.runtime.card import Score
 from bentos.runtime.lines import PredictionLine
-from bentos.runtime.scoring import Score
 from tasks.explain.contributions import Contributions, contributions
 from tasks.explain.pipeline import ReplayError, open_pipeline
 from tasks.explain.steps import Step, last, replay

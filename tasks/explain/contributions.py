@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from bentos.runtime.card import Score
 from bentos.runtime.contract import Contract, Feature
-from bentos.runtime.scoring import Row, Score, Scorer
+from bentos.runtime.scoring import Row, Scorer
 from tasks.explain.steps import Value, dense, names_of
 
 METHODS = {

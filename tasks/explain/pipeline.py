@@ -7,7 +7,8 @@ a server of an ONNX model; and only for bytes from the store whose sha256 is the
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bentos.runtime.scoring import FILES, Card, Scorer, SklearnScores
+from bentos.runtime.card import FILES, Card
+from bentos.runtime.scoring import Scorer, SklearnScores
 from tasks.errors import RatchetError
 from tasks.ledger.rows import VersionRow
 from tasks.store import Ref, Store

@@ -6,8 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bentos.runtime.contract import Contract
-from bentos.runtime.endpoint import hash_of
-from bentos.runtime.lines import PredictionLine
+from bentos.runtime.lines import PredictionLine, hash_of
 from bentos.runtime.rows import request_model
 from tasks.errors import RatchetError
 

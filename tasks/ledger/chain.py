@@ -2,31 +2,22 @@
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
-from tasks.errors import AppendRefusedError, ChainError, LedgerError
+from tasks.errors import AppendRefusedError, ChainError
+from tasks.ledger.database import Database
 from tasks.ledger.provenance import commit_of, lock_digest
 from tasks.ledger.rows import ROWS, AnyRow
 from tasks.settings import Settings
 
-T = TypeVar("T")
 GENESIS = "0" * 64
-ADVISORY_LOCK = 7_247_438  # any number; it must only be the same for every writer of one ledger
-PAUSES = (0.2, 0.5, 1, 2, 4, 8, 8, 8)  # seconds between askings of a PostgreSQL that is away: a restart is over by then
-# A writer whose host vanished must not hold the lock until TCP gives up, two hours later: the server ends it after a minute.
-LOCK = f"""SELECT set_config('idle_in_transaction_session_timeout', '60s', true), set_config('lock_timeout', '120s', true),
- pg_advisory_xact_lock({ADVISORY_LOCK})"""
-# And a server whose host vanished must not be waited for as long.
-PATIENCE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 
 metadata = sa.MetaData()
 table = sa.Table(
@@ -61,22 +52,14 @@ def link(prev_hash: str, seq: int, body: str) -> str:
     return hashlib.sha256(f"{prev_hash}\n{seq}\n{body}".encode()).hexdigest()
 
 
-class LedgerAwayError(LedgerError):
-    """The database of the ledger does not answer, or refuses this client."""
-
-    def __init__(self, url: str, found: str, unsure: bool) -> None:
-        outcome = "Whether the rows were recorded is not known: read the ledger before appending them again" if unsure else "Nothing was recorded"
-        super().__init__(f"The ledger at {url} cannot be used: {found}. {outcome}. See that the database runs and that RATCHET_LEDGER_URL is right.")
-
-
 class Ledger:
     """Append rows, read them all, verify the chain. A PostgreSQL that is away is asked again for half a minute; then comes LedgerAwayError."""
 
     def __init__(self, url: str, project: Path) -> None:
         self.project = project
-        self.engine = _engine(url)
-        if not self._asked(lambda connection: sa.inspect(connection).has_table(table.name)):
-            self._asked(metadata.create_all, serialised=True)  # or two that find no table both make it
+        self.database = Database(url)
+        if not self.database.ask(lambda connection: sa.inspect(connection).has_table(table.name)):
+            self.database.ask(metadata.create_all, serialised=True)  # or two that find no table both make it
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -87,11 +70,11 @@ class Ledger:
 
     def read(self) -> list[Entry]:
         """Every row, oldest first."""
-        return self._asked(_history)
+        return self.database.ask(_history)
 
     def head(self) -> str:
         """Hash of the newest row; a copy kept elsewhere shows later whether the tail was cut off."""
-        return self._asked(lambda connection: connection.execute(sa.select(table.c.hash).order_by(table.c.seq.desc()).limit(1)).scalar()) or GENESIS
+        return self.database.ask(lambda connection: connection.execute(sa.select(table.c.hash).order_by(table.c.seq.desc()).limit(1)).scalar()) or GENESIS
 
     def append(self, *rows: AnyRow) -> list[Entry]:
         """Append rows, all or none.
@@ -124,7 +107,7 @@ class Ledger:
                 self._add(connection, decide, added)
             return added
 
-        return self._asked(attempt, serialised=True, unsure=added)
+        return self.database.ask(attempt, serialised=True, unsure=added)
 
     def _add(self, connection: sa.Connection, decide: Callable[[History], Sequence[AnyRow]], added: list[Entry]) -> None:
         history = _history(connection)
@@ -149,35 +132,10 @@ class Ledger:
         Raises:
             ChainError: names the first row that does not hold, or the missing tail.
         """
-        return self._asked(lambda connection: _verified(connection, head))
+        return self.database.ask(lambda connection: _verified(connection, head))
 
     def _stamped(self, row: AnyRow) -> AnyRow:
         return row.model_copy(update={"recorded_at": datetime.now(UTC), "commit": commit_of(self.project), "lock": lock_digest(self.project)})
-
-    def _asked(self, work: Callable[[sa.Connection], T], serialised: bool = False, unsure: Sequence[Entry] = ()) -> T:
-        """Do `work` on a connection, from the start again while the database is away for a while."""
-        pauses = iter(PAUSES)
-        while True:
-            try:
-                with self._serialised() if serialised else self.engine.connect() as connection:
-                    return work(connection)
-            except (OperationalError, InterfaceError) as err:
-                pause = next(pauses, None)
-                if pause is None or not _may_return(err):
-                    raise LedgerAwayError(self.engine.url.render_as_string(), " ".join(str(err.orig).split()).rstrip(".?"), bool(unsure)) from err
-            time.sleep(pause)
-
-    @contextmanager
-    def _serialised(self) -> Iterator[sa.Connection]:
-        """One writer at a time: SQLite by BEGIN IMMEDIATE, PostgreSQL by an advisory lock taken before the first read."""
-        with self.engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else LOCK)
-            try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
 
 
 def _history(connection: sa.Connection) -> list[Entry]:
@@ -203,14 +161,6 @@ def _verified(connection: sa.Connection, head: str) -> int:
     return seq
 
 
-def _may_return(err: DBAPIError) -> bool:
-    """True when the connection was lost, or could not be made (psycopg gives such errors no SQLSTATE). A server that refuses this client will go on refusing."""
-    if err.connection_invalidated:
-        return True
-    refused = ("authentication failed", "does not exist", "pg_hba.conf", "permission denied")
-    return getattr(err.orig, "sqlstate", "") is None and not any(words in str(err.orig) for words in refused)
-
-
 def _entry(record: sa.Row[tuple[int, str, str, str | None, str]]) -> Entry:
     return Entry(record.seq, record.hash, _parse(record.body))
 
@@ -218,17 +168,3 @@ def _entry(record: sa.Row[tuple[int, str, str, str | None, str]]) -> Entry:
 @lru_cache(maxsize=1 << 15)  # above the number of rows: a smaller one forgets each row before it is read again
 def _parse(body: str) -> AnyRow:
     return ROWS.validate_json(body)
-
-
-def _engine(url: str) -> sa.Engine:
-    if not url.startswith("sqlite"):
-        return sa.create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True, connect_args=PATIENCE)
-    engine = sa.create_engine(url, connect_args={"timeout": 60})
-
-    @sa.event.listens_for(engine, "connect")
-    def _connect(connection: object, _: object) -> None:
-        connection.isolation_level = None  # type: ignore[attr-defined]  # sqlite3's own implicit BEGIN would be DEFERRED
-        connection.execute("PRAGMA journal_mode=WAL")  # type: ignore[attr-defined]
-        connection.execute("PRAGMA synchronous=FULL")  # type: ignore[attr-defined]
-
-    return engine

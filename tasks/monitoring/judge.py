@@ -16,8 +16,9 @@ from tasks.monitoring import drift, page, performance, verdict
 from tasks.monitoring.log import Logs, read
 from tasks.monitoring.segments import local_copy
 from tasks.monitoring.window import Window, closed, complete, watermark
+from tasks.project import Project
 from tasks.settings import Settings
-from tasks.spec import ModelSpec, Project
+from tasks.spec import ModelSpec
 from tasks.store import Files, Ref, Store
 
 Validate = Callable[[pd.DataFrame], tuple[bool, tuple[Finding, ...]]]

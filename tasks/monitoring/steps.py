@@ -9,15 +9,15 @@ import pandas as pd
 from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
 from tasks.artifact import publish
 from tasks.installation import Installation
 from tasks.ledger.rows import AlertRow, AnyRow
 from tasks.monitoring import keeping
-from tasks.monitoring.drift import calibrate
 from tasks.monitoring.events import emit_verdict
 from tasks.monitoring.judge import Judged, Validate, judge
+from tasks.monitoring.thresholds import calibrate
 from tasks.store import Ref
 
 
@@ -39,6 +39,17 @@ def keep_log(model: str) -> None:
     if done != keeping.Kept():
         told = "log of %s: merged %d pieces, made %d archives, deleted %d that were too old"
         get_run_logger().info(told, model, done.merged, done.archived, done.expired)
+
+
+def keep_logs(models: Sequence[str]) -> State[Any]:
+    """Keep the log of each model, and end the run: as failed when one could not be kept, which keeps none of the others from it."""
+    ended = {model: keep_log(model, return_state=True) for model in models}
+    problems = [f"the log of {model} was not kept: {state.result(raise_on_failure=False)}" for model, state in ended.items() if not state.is_completed()]
+    return (
+        Failed(message=f"All else is done, but {'; '.join(problems)}"[:900])
+        if problems
+        else Completed(message="What was decided is under way, and the logs are kept.")
+    )
 
 
 def rows_of(judged: Sequence[Judged]) -> list[list[AnyRow]]:

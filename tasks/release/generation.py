@@ -15,7 +15,7 @@ from typing import Self
 import httpx
 
 from bentos.runtime.release import Release
-from bentos.runtime.unix_socket import short_path
+from bentos.runtime.sockets import short_path
 from tasks.hash_key import hash_key
 from tasks.settings import Settings
 
@@ -124,7 +124,7 @@ class Generation:
 
     async def cause(self) -> str:
         """Why it ended; empty when it has not."""
-        await asyncio.wait([self.gone], timeout=2)  # its pipes close a moment before
+        await asyncio.wait([self.gone], timeout=10)  # its pipes close a moment before
         return f"its process ended with code {self.process.returncode}{self._last_words()}" if self.gone.done() else ""
 
     def _last_words(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from bentos.runtime.release import Release
-from bentos.runtime.unix_socket import short_path
+from bentos.runtime.sockets import short_path
 from tasks.errors import PlatformError, ReleaseError
 from tasks.release.desired import Apply, Desired, Remove, Reply, Status
 from tasks.release.fetched import fetch, locked

@@ -11,11 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import bentos
+from bentos.runtime.card import Card
 from bentos.runtime.digest import digest_of
-from bentos.runtime.scoring import Card
 from tasks.errors import ReleaseError
+from tasks.project import Project
 from tasks.release.requirements import serving_requirements
-from tasks.spec import ModelSpec, Project
+from tasks.spec import ModelSpec
 
 ALIAS = "artefact"  # the word by which bentos.runtime.service asks for its model
 CODE = {".py", ".toml", ".json"}

@@ -11,7 +11,7 @@ from tasks.spec import ModelSpec
 Manifest = dict[str, Any]
 
 PORT = 3000
-PRE_STOP_SECONDS = 5  # kube-proxies forget a pod within some tenths of a second; until they do, it goes on accepting
+PRE_STOP_SECONDS = 10  # kube-proxies forget a pod within some tenths of a second, busy ones later; until they do, it goes on accepting
 FLUSH_SECONDS = 15  # for the log's last segments, after the server has ended
 LOG_SLACK_BYTES = 64 << 20  # beyond both log folders' budgets, so that the server answers 503 before the pod is evicted
 USER = 1000

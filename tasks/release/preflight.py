@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
+from bentos.runtime.card import Card, Score
 from bentos.runtime.contract import Contract
 from bentos.runtime.digest import DigestError, artefact_in
 from bentos.runtime.log import read_lines
 from bentos.runtime.release import Release
-from bentos.runtime.scoring import Card, Score
 from tasks.errors import ReleaseError
 from tasks.release.generation import Generation, NotReadyError, environment
 from tasks.settings import Settings

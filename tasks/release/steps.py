@@ -16,7 +16,8 @@ from bentos.runtime.release import Release
 from tasks.artifact import publish
 from tasks.errors import RatchetError
 from tasks.installation import Installation
-from tasks.ledger.chain import History, LedgerAwayError
+from tasks.ledger.chain import History
+from tasks.ledger.database import LedgerAwayError
 from tasks.ledger.questions import live, open_decisions, rows
 from tasks.ledger.rows import ClosedRow, ReleaseRow
 from tasks.release.local import LocalTarget

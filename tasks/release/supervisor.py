@@ -21,7 +21,7 @@ from socket import socket
 
 from pydantic import ValidationError
 
-from bentos.runtime.unix_socket import listen as listen_privately
+from bentos.runtime.sockets import listen as listen_privately
 from tasks.errors import PlatformError, RatchetError
 from tasks.release.desired import COMMANDS, Apply, Command, Desired, Remove, Reply, Status, Stop, Wanted
 from tasks.release.fetched import condemn, delete, locked

@@ -4,7 +4,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from bentos.runtime import scoring
+from bentos.runtime import card
 from bentos.runtime.contract import Contract
 
 
@@ -17,7 +17,7 @@ def sample(raw: pd.DataFrame, count: int) -> pd.DataFrame:
 
 def request_rows(features: pd.DataFrame, contract: Contract, event_time: "pd.Series[pd.Timestamp]") -> list[bytes]:
     """One JSON object per row: what a caller would send, with its event time."""
-    rows = scoring.request_rows(contract.frame(features), contract)
+    rows = card.request_rows(contract.frame(features), contract)
     times = event_time.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     return [orjson.dumps(row | {"event_time": time}) for row, time in zip(rows, times, strict=True)]
 

@@ -4,6 +4,7 @@ import gc
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from bentos.runtime.card import Score
 from bentos.runtime.contract import Contract
-from bentos.runtime.scoring import Score, Scorer
+from bentos.runtime.place import Place
+from bentos.runtime.scoring import Scorer
 from tasks.errors import PlatformError
 from tasks.ledger.chain import History
 from tasks.ledger.questions import champion
@@ -60,18 +63,18 @@ def champion_scorer(history: History, model: str, store: Store) -> Scorer:
         return Scorer.load(store.get_tree(Ref.parse(version.artefact), Path(temporary) / "artefact"))
 
 
-def score_file(scorer: Scorer, source: str, target: str, rows_of: RowsOf) -> Scored:
+def score_file(scorer: Scorer, source: str, target: str, rows_of: RowsOf, max_skew: timedelta = Place.max_skew) -> Scored:
     """Write the rows of `source` to `target` with `prediction`, `score`, `flags`, `version` and `error`, a chunk in memory at a time.
 
     All columns and rows of the file are kept, in their order. A row that the endpoint would refuse has an error and nothing else.
-    For a multiclass model `score` is a column a class: `score_<class>`.
+    For a multiclass model `score` is a column a class: `score_<class>`. `max_skew` is how far ahead of the clock an event time may be.
 
     Raises:
         FileError: a file cannot be read or written; then there is no new `target`.
     """
     card = scorer.card
     scored = Scored(model=card.name, version=card.version, source=source, target=target)
-    check = Check(card.contract)
+    check = Check(card.contract, max_skew)
     with reading(source) as file:
         added = _added(card.contract)
         _check_free(file, added, target)

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bentos.runtime import scoring
+from bentos.runtime import card
 from bentos.runtime.contract import Contract
 from tasks.errors import SpecError
 from tasks.scoring.batch import RowsOf
@@ -33,7 +33,7 @@ def raw_rows(dataset: DatasetSpec, model: ModelSpec, features: Callable[[pd.Data
         def rows(batch: pa.RecordBatch) -> list[Row]:
             frame = _normal(batch, types, source.text).drop(columns=hidden, errors="ignore")
             frame = timed(frame, dataset.time) if dataset.time else frame
-            return scoring.request_rows(_typed(features, frame, model, contract), contract)
+            return card.request_rows(_typed(features, frame, model, contract), contract)
 
         return rows
 

@@ -1,5 +1,6 @@
 """What the score flow asks for: score a file, show what became of it. Thin shells."""
 
+from datetime import timedelta
 from typing import Any
 
 from prefect import State, get_run_logger, task
@@ -21,7 +22,7 @@ def score_rows(model: str, source: str, target: str, raw: bool, timed: Timed) ->
     spec = here.project.model(model)
     scorer = champion_scorer(here.ledger.read(), model, here.store)
     rows_of = raw_rows(here.project.dataset(spec.dataset), spec, here.project.pipeline(model).features, timed) if raw else feature_rows
-    scored = score_file(scorer, source, target, rows_of)
+    scored = score_file(scorer, source, target, rows_of, timedelta(seconds=here.settings.max_skew_seconds))
     get_run_logger().info("%s: %s, in %s", source, scored.sentence, target)
     return scored
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from bentos.runtime.card import FILES, Card, Golden, request_rows, seen_in
 from bentos.runtime.contract import Contract, Feature
-from bentos.runtime.scoring import FILES, Card, Golden, Scorer, request_rows, seen_in
+from bentos.runtime.scoring import Scorer
 from tasks.errors import TrainingError
 from tasks.spec import ModelSpec
 from tasks.training.fit import raw_scores

@@ -12,9 +12,11 @@ from tasks.ledger.questions import champion
 from tasks.ledger.rows import GateResult, VersionRow
 from tasks.order import Order
 from tasks.store import Ref
-from tasks.training.candidate import Candidate, Fitted, Frames, Job, candidate, fit_stage, gate_stage, search_stage, training_job
+from tasks.training.candidate import Candidate, Fitted, candidate
+from tasks.training.job import Frames, Job, training_job
 from tasks.training.page import gate_markdown, gate_sentence, model_card
 from tasks.training.search import SearchResult
+from tasks.training.stages import fit_stage, gate_stage, search_stage
 
 DRILL_PASSED = "a drill never goes live, and this one should have been refused: the gate would have accepted it. Look into it before anything else is promoted"
 

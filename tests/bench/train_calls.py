@@ -18,9 +18,11 @@ from tasks.governance.decision import propose  # noqa: E402
 from tasks.installation import Installation  # noqa: E402
 from tasks.ledger.questions import champion  # noqa: E402
 from tasks.ledger.rows import ProposalRow  # noqa: E402
-from tasks.monitoring.drift import calibrate  # noqa: E402
+from tasks.monitoring.thresholds import calibrate  # noqa: E402
 from tasks.release.package import build  # noqa: E402
-from tasks.training.candidate import candidate, fit_stage, gate_stage, search_stage, training_job  # noqa: E402
+from tasks.training.candidate import candidate  # noqa: E402
+from tasks.training.job import training_job  # noqa: E402
+from tasks.training.stages import fit_stage, gate_stage, search_stage  # noqa: E402
 
 
 def main(model: str) -> None:

@@ -17,11 +17,14 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from bentos.runtime.card import FILES, Card, Golden, request_rows, seen_in
 from bentos.runtime.child import served
 from bentos.runtime.contract import Contract, Feature
-from bentos.runtime.endpoint import Endpoint, Models, Place
+from bentos.runtime.endpoint import Endpoint
 from bentos.runtime.guards import Guard
-from bentos.runtime.scoring import FILES, Card, Golden, Scorer, request_rows, seen_in
+from bentos.runtime.place import Place
+from bentos.runtime.rows import Models
+from bentos.runtime.scoring import Scorer
 
 NOON = datetime(2013, 6, 1, 12, tzinfo=UTC)
 FEATURES = {

@@ -23,7 +23,7 @@ def part(size: int, more: bool = True) -> dict[str, Any]:
 
 def reading(room: Room, *messages: dict[str, Any], most: int = 100) -> bytes:
     """The body that arrives in these messages, after which the caller is silent."""
-    return asyncio.run(read(arriving(*messages), most, Patience(0.05), room))
+    return asyncio.run(read(arriving(*messages), most, Patience(0.5), room))
 
 
 WAYS: dict[str, tuple[list[dict[str, Any]], str]] = {

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ class Callers:
 
     def call(self, rows: int) -> None:
         """Ask until it is over, and send back the labels of every answer."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         while not self.done.is_set():
             told = self._post(connection, "/predict", {"rows": [{"x": x} for x in range(rows)]})
             ids = [answer["id"] for answer in told.get("answers", [])]
@@ -66,8 +67,9 @@ class Callers:
 
     def until(self, status: int, more: int) -> None:
         """Wait for so many more replies of a status."""
-        wanted = sum(count for (each, _), count in self.seen.items() if each == status) + more
-        for _ in range(2_000):
+        wanted = sum(count for (each, _), count in list(self.seen.items()) if each == status) + more
+        until = time.monotonic() + 90
+        while time.monotonic() < until:
             if sum(count for (each, _), count in list(self.seen.items()) if each == status) >= wanted:
                 return
             self.done.wait(0.01)

@@ -17,8 +17,8 @@ import pytest
 from endpoint_up import JSON, EndpointUp, endpoint_up
 
 from bentos.runtime.body import HELD, MAX_BODY
-from bentos.runtime.guards import MAX_WAITING
 from bentos.runtime.log import read_lines
+from bentos.runtime.routes import MAX_WAITING
 
 OK = b'{"rows":[{"x":1}]}'
 MARK = "s3cretM4rk"
@@ -32,6 +32,11 @@ def fails(self, rows):
     return score_rows(self, rows)
 
 Scorer.score_rows = fails
+"""
+
+PATIENT = """
+from bentos.runtime import routes
+routes.BODY_SECONDS = 250.0  # no body is given up while others are sent, however slowly
 """
 
 
@@ -95,7 +100,7 @@ def test_a_flood_of_tensors_or_outputs_costs_little_too(up: EndpointUp) -> None:
 
 def test_a_client_of_the_jdk_offers_http_2_with_its_body_and_is_answered(up: EndpointUp) -> None:
     offer = sent(OK, "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA", "Upgrade: h2c")
-    reply = up.raw(offer.replace(b"Connection: close", b"Connection: Upgrade, HTTP2-Settings"), wait=0.3)
+    reply = up.raw(offer.replace(b"Connection: close", b"Connection: Upgrade, HTTP2-Settings"), until=b'"answers"')
 
     assert reply.startswith(b"HTTP/1.1 200 OK") and b'"answers"' in reply
 
@@ -219,12 +224,22 @@ def test_what_is_not_http_is_refused_in_the_one_shape_and_counted(up: EndpointUp
         assert b"\r\nconnection: close" in head and f"\r\ncontent-length: {len(body)}\r\n".encode() in head
     assert len({re.search(rb"x-request-id: (\S+)", reply)[1] for reply in replies}) == len(names)  # type: ignore[index]
     assert counted() == before + len(names)
+    assert "WARNING" not in up.stderr.read_text(), "callers would crowd out what an operator must see"
 
 
 def test_the_scheme_of_a_key_may_be_in_any_case(up: EndpointUp) -> None:
     replies = [up.raw(sent(OK).replace(b"Bearer k", given)) for given in (b"bearer k", b"BEARER k", b"Bearer  k")]
 
     assert [reply[:12] for reply in replies] == [b"HTTP/1.1 200"] * 3
+
+
+def test_space_behind_a_header_is_none_of_its_value(up: EndpointUp) -> None:
+    head, _, body = sent(OK, "X-Request-ID: mine", "Content-Encoding: Identity").partition(b"\r\n\r\n")
+    first, *headers = head.split(b"\r\n")
+    replies = [up.raw(b"\r\n".join([first, *(header + space for header in headers), b"", body])) for space in (b" ", b"\t", b" \t ")]
+
+    assert [reply[:12] for reply in replies] == [b"HTTP/1.1 200"] * 3
+    assert all(b"\r\nx-request-id: mine\r\n" in reply for reply in replies)
 
 
 def test_no_log_of_errors_holds_a_value_that_was_sent(up: EndpointUp) -> None:
@@ -272,10 +287,13 @@ def resident(up: EndpointUp) -> int:
 def test_many_bodies_that_never_end_hold_a_bounded_memory_and_others_are_answered(tmp_path: Path) -> None:
     """500 of them took 480 MB, and would have 1.2 GB on a model of wider rows."""
     size, whole = MAX_BODY - 10_000, b'{"rows":[{"x":1}]' + b" " * 900_000 + b"}"
-    with endpoint_up(tmp_path, tmp_path / "log") as up, ExitStack() as open_:
+    toy = hosting.copy(hosting.bento(1.0), tmp_path / "bento")
+    service = toy.path / "src" / "bentos" / "toy" / "service.py"
+    service.write_text(service.read_text() + PATIENT)
+    with endpoint_up(tmp_path, tmp_path / "log", toy.path) as up, ExitStack() as open_:
         before, most, refused, client = resident(up), 0, 0, up.client
         for _ in range(250):
-            connection = open_.enter_context(socket.create_connection(("127.0.0.1", up.port), timeout=20))
+            connection = open_.enter_context(socket.create_connection(("127.0.0.1", up.port), timeout=60))
             with suppress(ConnectionError):
                 connection.sendall(sent(b" " * size, length=size + 1))
             most = max(most, resident(up))
@@ -286,9 +304,8 @@ def test_many_bodies_that_never_end_hold_a_bounded_memory_and_others_are_answere
         assert told(up.raw(sent(whole))) == (503, "overloaded")
 
         open_.close()
-        for _ in range(500):
-            if (reply := up.raw(sent(whole))).startswith(b"HTTP/1.1 200"):
-                break
+        until = time.monotonic() + 60
+        while not (reply := up.raw(sent(whole))).startswith(b"HTTP/1.1 200") and time.monotonic() < until:
             assert told(reply) == (503, "overloaded"), "for as long as the server has not seen them leave"
 
     print(f"{(most - before) / 1e6:.0f} MB for {250 * size / 1e6:.0f} MB sent")
@@ -304,7 +321,7 @@ def test_small_requests_and_probes_are_answered_while_as_many_big_ones_wait_as_m
     with endpoint_up(tmp_path, tmp_path / "log") as up:
 
         def flood() -> None:
-            connection = HTTPConnection("127.0.0.1", up.port, timeout=60)
+            connection = HTTPConnection("127.0.0.1", up.port, timeout=200)
             while not done.is_set():
                 connection.request("POST", "/predict", big, JSON)
                 response = connection.getresponse()
@@ -315,7 +332,7 @@ def test_small_requests_and_probes_are_answered_while_as_many_big_ones_wait_as_m
         threads = [threading.Thread(target=flood) for _ in range(MAX_WAITING + 16)]
         for thread in threads:
             thread.start()
-        while not (seen[503, "1"] and seen[200, None]):
+        while not (seen[200, None] and any(status == 503 for status, _ in seen)):
             done.wait(0.01)
         client, big_before, slowest = up.client, seen[200, None], 0.0
         for _ in range(20):
@@ -324,11 +341,12 @@ def test_small_requests_and_probes_are_answered_while_as_many_big_ones_wait_as_m
                 reply = client.post(path, content=small, headers=JSON) if path == "/predict" else client.get(path)
                 slowest = max(slowest, time.perf_counter() - began)
                 assert reply.status_code == 200
-        overtaken = 80 - (seen[200, None] - big_before)
+        between = seen[200, None] - big_before
         done.set()
         for thread in threads:
             thread.join()
 
     print(f"slowest of 80 small requests beside {dict(seen)}: {slowest * 1000:.0f} ms")
-    assert set(seen) == {(200, None), (503, "1")}
-    assert overtaken > 0, "small ones do not stand in the queue of the big ones"
+    assert {status for status, _ in seen} == {200, 503}
+    assert all((again is None) == (status == 200) for status, again in seen)
+    assert between < 20 * MAX_WAITING / 4, "small ones do not stand in the queue of the big ones, where each of the 20 would wait for all of them"

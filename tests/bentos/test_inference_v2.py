@@ -10,12 +10,15 @@ import httpx
 import numpy as np
 import pytest
 
-from bentos.runtime.endpoint import Endpoint, hash_of
+from bentos.runtime.endpoint import Endpoint
 from bentos.runtime.inference_v2 import SERVER
+from bentos.runtime.lines import hash_of
+from bentos.runtime.tensors_v2 import limits
 
 triton = pytest.importorskip("tritonclient.http")
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype  # noqa: E402
 
+NUMBERS = [kind + bits for kind, most in (("INT", 8), ("UINT", 8), ("FP", 16)) for bits in ("8", "16", "32", "64") if int(bits) >= most]
 MODEL, VERSION = "tiny_binary", "20130531-00000000"
 INFER = f"/v2/models/{MODEL}/infer"
 MakeEndpoint = Callable[..., Endpoint]
@@ -198,13 +201,62 @@ def test_a_wrong_size_of_the_json_is_a_400(address: str, size: str, body: bytes)
     assert (reply.status_code, set(reply.json())) == (400, {"error", "code", "fields"})
 
 
-@pytest.mark.parametrize("data", [b"\x02\0\0\0U", b"\xff\xff\xff\xffUA", b"\x02\0\0\0\xff\xfe", b"\x02\0"])
-def test_broken_binary_text_is_a_400(address: str, data: bytes) -> None:
-    head = f'{{"inputs": [{{"name": "carrier", "shape": [1], "datatype": "BYTES", "parameters": {{"binary_data_size": {len(data)}}}}}]}}'.encode()
+@pytest.mark.parametrize(
+    ("datatype", "value"), [("INT8", 1041), ("INT8", 37.9), ("UINT8", -5), ("UINT8", 300), ("INT64", 2**63), ("FP16", 70_000), ("FP64", 10**400), ("BOOL", 1)]
+)
+def test_a_value_that_its_datatype_cannot_hold_is_refused_by_its_place(address: str, row: dict[str, Any], datatype: str, value: float) -> None:
+    body = json_of(row | {"distance": 5})
+    for put in body["inputs"]:
+        put |= {"shape": [2], "data": put["data"] * 2} if put["name"] != "distance" else {"shape": [2], "datatype": datatype, "data": [None, value]}
 
-    reply = httpx.post(f"http://{address}{INFER}", content=head + data, headers={"inference-header-content-length": str(len(head))})
+    reply = httpx.post(f"http://{address}{INFER}", json=body)
 
-    assert (reply.status_code, reply.json()["fields"][0]["path"]) == (400, "inputs.carrier")
+    assert (reply.status_code, reply.json()["code"], reply.json()["fields"][0]["path"]) == (400, "invalid", "inputs.distance.data.1")
+    assert str(value) not in reply.text or value == 1
+    assert reply.json()["error"].startswith(f"A tensor of the request is wrong. inputs.distance.data.1: The value is not {datatype}: ")
+
+
+def test_binary_text_that_is_not_utf_8_is_refused_by_its_place(address: str, row: dict[str, Any]) -> None:
+    columns = columns_of([row, row]) | {"carrier": np.array([b"UA", b"\xe9t\xe9"], dtype=object)}
+
+    with triton.InferenceServerClient(address) as client, pytest.raises(InferenceServerException, match=r"400.*inputs\.carrier\.data\.1: .* not text in UTF-8"):
+        client.infer(MODEL, tensors(columns, binary=True))
+
+
+@pytest.mark.parametrize("value", [127, -128, 5.0, 1041, 0.1, 2**53 + 1])
+def test_what_a_datatype_holds_is_answered_as_by_predict(address: str, row: dict[str, Any], logged: Logged, value: float) -> None:
+    plain = httpx.post(f"http://{address}/predict", json={"rows": [row | {"distance": value}]}).json()["answers"]
+    held = [datatype for datatype in NUMBERS if limits(datatype)[0] <= value <= limits(datatype)[1] and (value % 1 == 0 or datatype.startswith("FP"))]
+    for datatype in held:
+        body = json_of(row)
+        for put in body["inputs"]:
+            put |= {"datatype": datatype, "data": [value]} if put["name"] == "distance" else {}
+        found = {output["name"]: output["data"] for output in httpx.post(f"http://{address}{INFER}", json=body).json()["outputs"]}
+        assert (datatype, found["score"]) == (datatype, [answer["score"] for answer in plain])
+
+    assert len(held) >= 3
+    assert len({line["row"]["distance"] for line in logged("predictions")}) == 1
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_tritonclient_may_send_numbers_in_every_dtype(address: str, row: dict[str, Any], binary: bool) -> None:
+    rows = [row | {"Seats (n)": value} for value in (0, 100, 127)]
+    plain = httpx.post(f"http://{address}/predict", json={"rows": rows}).json()["answers"]
+
+    with triton.InferenceServerClient(address) as client:
+        for dtype in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"):
+            found = client.infer(MODEL, tensors(columns_of(rows) | {"Seats (n)": np.array([0, 100, 127], dtype=dtype)}, binary))
+            assert (dtype, found.as_numpy("score").tolist()) == (dtype, [answer["score"] for answer in plain])
+
+
+@pytest.mark.parametrize("datatype", ["INT8", "FP16", "FP64"])
+def test_a_null_in_json_is_a_null_of_predict_in_every_datatype(address: str, row: dict[str, Any], datatype: str) -> None:
+    body = json_of(row)
+    for name in ("Seats (n)", "distance"):
+        sent = {"inputs": [put | ({"datatype": datatype, "data": [None]} if put["name"] == name else {}) for put in body["inputs"]]}
+        replies = [httpx.post(f"http://{address}{path}", json=sent) for path, sent in (("/predict", {"rows": [row | {name: None}]}), (INFER, sent))]
+        assert [reply.status_code for reply in replies] == [200 if name == "Seats (n)" else 400] * 2
+    assert replies[0].json()["error"]["fields"] == replies[1].json()["fields"]
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,26 @@ def test_a_segment_of_yesterday_is_left_with_the_next_line(tmp_path: Path) -> No
     assert [path for path in segments(tmp_path) if locked(path)] == [writer.path]
 
 
+def test_a_segment_of_yesterday_is_left_without_a_next_line_too(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path, age=0)
+    writer.turn()
+    empty = segments(tmp_path)
+    writer.append([{"n": 0}])
+    writer.turn()
+    writer.append([{"n": 1}])
+
+    assert len(empty) == 1, "what holds no line is not left"
+    assert [orjson.loads(line)["n"] for line in read_lines(tmp_path)] == [0, 1]
+    assert [locked(path) for path in segments(tmp_path)] == [False, True]
+    young = LogWriter(tmp_path / "young")
+    young.append([{"n": 0}])
+    young.turn()
+    assert len(segments(tmp_path / "young")) == 1
+    young.close()
+    young.turn()
+    assert len(segments(tmp_path / "young")) == 1
+
+
 def test_lines_larger_than_a_segment_have_one_of_their_own(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path, segment=1_000)
     for n in range(3):

@@ -11,9 +11,10 @@ from arriving import arriving
 from starlette.applications import Starlette
 
 from bentos.runtime.endpoint import Endpoint
-from bentos.runtime.guards import INLINE_BODY, Guard
+from bentos.runtime.guards import Guard
 from bentos.runtime.ids import Uuid7
 from bentos.runtime.patience import Patience
+from bentos.runtime.routes import INLINE_BODY
 
 MakeEndpoint = Callable[..., Endpoint]
 NONE = {"disconnected": 0, "slow": 0, "overloaded": 0, "log": 0}
@@ -64,7 +65,7 @@ def test_a_body_that_does_not_arrive_in_time_is_counted(endpoint: MakeEndpoint, 
     monkeypatch.setattr("bentos.runtime.patience.EVERY", 0.02)
     served = endpoint()
     guard = Guard(Starlette(), lambda: served)
-    guard.patience = Patience(0.05)
+    guard.routes.patience = Patience(0.05)
 
     assert ask(guard, "/predict", part(b'{"rows"')) == (408, "slow")
 
@@ -72,7 +73,7 @@ def test_a_body_that_does_not_arrive_in_time_is_counted(endpoint: MakeEndpoint, 
 
 
 def test_what_finds_the_queue_full_is_counted_and_small_labels_do_not_queue(endpoint: MakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bentos.runtime.guards.MAX_WAITING", 0)
+    monkeypatch.setattr("bentos.runtime.routes.MAX_WAITING", 0)
     served = endpoint()
     guard = Guard(Starlette(), lambda: served)
 

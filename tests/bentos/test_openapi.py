@@ -19,10 +19,11 @@ import pytest
 from starlette.applications import Starlette
 
 from bentos.runtime.contract import Contract
-from bentos.runtime.endpoint import Endpoint, Models
+from bentos.runtime.endpoint import Endpoint
 from bentos.runtime.guards import Guard
 from bentos.runtime.openapi import document
 from bentos.runtime.openapi_parts import CODES
+from bentos.runtime.rows import Models
 
 ROOT = Path(__file__).parents[2]
 SNAPSHOT = Path(__file__).with_name("snapshots") / "openapi-flights_late.json"
@@ -184,13 +185,13 @@ def test_no_malformed_http_makes_the_server_fail(endpoint: MakeEndpoint, serve: 
     served = endpoint()
     host, _, port = serve(served).partition(":")
 
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         reply = connection.recv(4096)
 
     assert not reply or re.match(rb"HTTP/1.1 (200|4\d\d) ", reply), reply
-    assert httpx.get(f"http://{host}:{port}/readyz").status_code == 200
+    assert httpx.get(f"http://{host}:{port}/readyz", timeout=60).status_code == 200
     assert 'code="internal"' not in served.metrics.render().decode()
 
 

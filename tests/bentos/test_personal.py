@@ -11,9 +11,11 @@ import pytest
 from starlette.applications import Starlette
 
 from bentos.runtime.contract import Contract, Feature
-from bentos.runtime.endpoint import Endpoint, Models, Place, hash_of
+from bentos.runtime.endpoint import Endpoint
 from bentos.runtime.guards import Guard
-from bentos.runtime.lines import PredictionLine
+from bentos.runtime.lines import PredictionLine, hash_of
+from bentos.runtime.place import Place
+from bentos.runtime.rows import Models
 from bentos.runtime.scoring import Scorer
 
 EMAIL = "alice.archer@example.com"

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bentos.runtime.card import Card, request_rows, seen_in
 from bentos.runtime.contract import Contract
-from bentos.runtime.scoring import Card, Scorer, request_rows, seen_in
+from bentos.runtime.scoring import Scorer
 
 TASKS = ["binary", "regression", "multiclass"]
 Artefact = Callable[[str, str], Path]

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -16,10 +17,12 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from bentos.runtime.body import MAX_BODY
-from bentos.runtime.endpoint import Endpoint, Models, Place, hash_of
+from bentos.runtime.endpoint import Endpoint
 from bentos.runtime.guards import Guard
 from bentos.runtime.ids import Uuid7
-from bentos.runtime.lines import FeedbackLine, PredictionLine
+from bentos.runtime.lines import FeedbackLine, PredictionLine, hash_of
+from bentos.runtime.place import Place
+from bentos.runtime.rows import Models
 from bentos.runtime.scoring import Scorer
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -297,6 +300,23 @@ def test_what_cannot_be_logged_is_not_answered(endpoint: MakeEndpoint, row: Row)
     assert [(reply.status_code, code_of(reply)) for reply in replies] == [(503, "log")] * 2
 
 
+def test_a_server_that_nobody_asks_leaves_its_old_segments(endpoint: MakeEndpoint, row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = endpoint()
+    assert client_of(served).post("/predict", json={"rows": [row]}).status_code == 200
+    folder = tmp_path / "log" / "tiny_binary" / "predictions"
+    monkeypatch.setattr("bentos.runtime.guards.TURN_SECONDS", 0.01)
+    monkeypatch.setattr("bentos.runtime.log.monotonic", lambda: time.monotonic() + 2 * 86_400)
+
+    async def run_for_a_while(*_: Any) -> None:
+        async with asyncio.timeout(60):
+            while len(list(folder.glob("*.jsonl"))) < 2:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(Guard(run_for_a_while, lambda: served)({"type": "lifespan"}, *[None] * 2))  # type: ignore[arg-type]  # nothing is said
+
+    assert [path.stat().st_size > 0 for path in sorted(folder.glob("*.jsonl"))] == [True, False]
+
+
 def test_a_row_without_a_finite_score_is_refused_by_its_place(endpoint: MakeEndpoint, row: Row, logged: Logged) -> None:
     served = endpoint()
     served.scorer.score_rows = lambda rows: [0.5, float("nan")]  # type: ignore[method-assign]
@@ -336,9 +356,9 @@ def test_metrics_count_rows_flags_and_errors_and_unknown_paths_add_no_series(cli
 
 
 def test_requests_that_wait_for_the_thread_are_bounded(endpoint: MakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bentos.runtime.guards.MAX_WAITING", 1)
+    monkeypatch.setattr("bentos.runtime.routes.MAX_WAITING", 1)
     served, going, release = endpoint(kind="sklearn"), threading.Event(), threading.Event()
-    served.predict = lambda body: (going.set(), release.wait(5), b"{}")[2]  # type: ignore[method-assign]
+    served.predict = lambda body: (going.set(), release.wait(60), b"{}")[2]  # type: ignore[method-assign]
     guard = Guard(Starlette(), lambda: served)
     headers = [(b"content-type", b"application/json")]
 
@@ -356,12 +376,33 @@ def test_requests_that_wait_for_the_thread_are_bounded(endpoint: MakeEndpoint, m
 
     async def both() -> list[int]:
         first = asyncio.create_task(request())
-        await asyncio.to_thread(going.wait, 5)
+        await asyncio.to_thread(going.wait, 60)
         second = await request()
         release.set()
         return [await first, second]
 
     assert asyncio.run(both()) == [200, 503]
+
+
+def test_who_is_sent_away_is_told_how_long_those_who_wait_will_take(endpoint: MakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    served, moments = endpoint(kind="sklearn"), iter(range(0, 10_000, 16))
+    served.predict = lambda body: b"{}"  # type: ignore[method-assign]
+    monkeypatch.setattr("bentos.runtime.routes.MAX_WAITING", 3)
+    monkeypatch.setattr("bentos.runtime.routes.monotonic", lambda: next(moments))  # each request takes 16 s
+    guard = Guard(Starlette(), lambda: served)
+
+    async def flood() -> list[tuple[int, str | None]]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://test") as caller:
+            replies = await asyncio.gather(*(caller.post("/predict", json={"rows": []}) for _ in range(4)))
+        return [(reply.status_code, reply.headers.get("retry-after")) for reply in replies]
+
+    async def twice() -> list[list[tuple[int, str | None]]]:
+        return [await flood(), await flood()]
+
+    first, second = asyncio.run(twice())
+
+    assert first == [(200, None)] * 3 + [(503, "1")], "nothing is known yet"
+    assert second == [(200, None)] * 3 + [(503, "15")], "3 wait, and of late each took 16 * (1 - (7 / 8) ** 3) = 5.3 s"
 
 
 def test_the_environment_says_where_a_server_runs() -> None:

@@ -76,7 +76,7 @@ def ids(store: Path) -> list[str]:
     return [orjson.loads(line)["id"] for data in objects(store).values() for line in data.splitlines()]
 
 
-def until(true: Callable[[], Any], seconds: float = 20) -> None:
+def until(true: Callable[[], Any], seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come true"
@@ -88,7 +88,7 @@ def end(process: "subprocess.Popen[str]") -> tuple[int, str]:
     assert process.stderr
     process.terminate()
     told = process.stderr.read()
-    return process.wait(30), told
+    return process.wait(90), told
 
 
 def test_new_whole_lines_go_into_objects_named_by_segment_and_first_byte(logs: Path, store: Path) -> None:
@@ -175,7 +175,7 @@ def test_kill_9_at_a_put_changes_no_object_afterwards(logs: Path, store: Path, s
     writer = LogWriter(logs / KIND)
     writer.append([{"id": "a"}])
     kill = "os.kill(os.getpid(), signal.SIGKILL)"
-    ship(before=f"put = ship.put; ship.put = lambda *a: ({kill if moment == 'before' else 'put(*a)'}, {kill})").wait(20)
+    ship(before=f"put = ship.put; ship.put = lambda *a: ({kill if moment == 'before' else 'put(*a)'}, {kill})").wait(90)
     seen = objects(store)
     writer.append([{"id": "b"}])
     writer.close()

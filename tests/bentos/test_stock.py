@@ -23,12 +23,13 @@ import httpx
 import numpy as np
 import pytest
 
+from bentos.runtime.card import Card, Golden, Seen
 from bentos.runtime.digest import artefact_in, digest_of
 from bentos.runtime.log import read_lines
 from bentos.runtime.release import Release
-from bentos.runtime.scoring import Card, Golden, Scorer, Seen
+from bentos.runtime.scoring import Scorer
+from tasks.project import Project
 from tasks.release.package import build
-from tasks.spec import Project
 
 KEY = {"authorization": "Bearer k"}
 JSON = {"content-type": "application/json"}
@@ -78,6 +79,13 @@ def kinds(folder: Path) -> Path:
     return build(spec, made, card.version, project, folder / "built")
 
 
+def ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 @contextmanager
 def hosted(command: list[str], client: httpx.Client, home: Path, log: Path) -> Iterator[httpx.Client]:
     """A server in a process of its own, once it is ready."""
@@ -94,13 +102,11 @@ def hosted(command: list[str], client: httpx.Client, home: Path, log: Path) -> I
         start_new_session=True,
     ) as process:
         try:
-            for _ in range(600):
+            until = time.monotonic() + 120
+            while not ready(client):
                 assert process.poll() is None, "the server ended before it was ready"
-                try:
-                    if client.get("/readyz").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    time.sleep(0.05)
+                assert time.monotonic() < until, "the server was not ready within 120 s"
+                time.sleep(0.05)
             yield client
         finally:
             os.killpg(process.pid, signal.SIGTERM)
@@ -175,9 +181,9 @@ def test_stock_bentoml_and_our_host_serve_the_same_bytes(tmp_path: Path, make: C
     stock = [sys.executable, "-P", "-m", "bentoml", "serve", str(bento), "--host", "127.0.0.1", "--port", str(port)]
     transport = httpx.HTTPTransport(uds=str(tmp_path / "s"))
 
-    with hosted(ours, httpx.Client(transport=transport, base_url="http://host"), tmp_path, tmp_path / "ours") as client:
+    with hosted(ours, httpx.Client(transport=transport, base_url="http://host", timeout=60), tmp_path, tmp_path / "ours") as client:
         first = asked(client, card.name)
-    with hosted(stock, httpx.Client(base_url=f"http://127.0.0.1:{port}"), tmp_path, tmp_path / "stock") as client:
+    with hosted(stock, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60), tmp_path, tmp_path / "stock") as client:
         second = asked(client, card.name)
 
     for what, reply in first.items():

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from trained import endpoint, ratchet, train_all
 
+from bentos.runtime.card import Card
 from bentos.runtime.contract import Feature
-from bentos.runtime.endpoint import hash_of
-from bentos.runtime.scoring import Card
+from bentos.runtime.lines import hash_of
 from tasks.hash_key import hash_key
 from tasks.installation import Installation
 from tasks.ledger.questions import champion

@@ -15,8 +15,8 @@ from deployments.local.runs import switch_schedules
 from deployments.register import Deployment, form, register, wanted
 from tasks import handoff
 from tasks.errors import SpecError, UnknownNameError
+from tasks.project import Project
 from tasks.settings import Settings
-from tasks.spec import Project
 
 SNAPSHOT = Path(__file__).with_name("graph.json")
 HERE = Path(__file__).parents[2]

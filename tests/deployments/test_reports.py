@@ -83,7 +83,7 @@ def test_a_store_that_is_away_is_no_missing_report_and_the_server_is_well(s3: Bu
     with serve(Files(f"{s3.url}/reports"), ("127.0.0.1", 0)) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,)).start()
 
-        reply = httpx.get(f"http://127.0.0.1:{server.server_port}/late/2013-04-v1.html")
+        reply = httpx.get(f"http://127.0.0.1:{server.server_port}/late/2013-04-v1.html", timeout=60)
 
         assert reply.status_code == 503
         assert "wrong" not in reply.text
@@ -99,11 +99,11 @@ def test_the_program_reads_its_settings_and_ends_when_told(s3: Bucket) -> None:
         deadline = time.monotonic() + 60
         while True:
             try:
-                reply = httpx.get(f"http://127.0.0.1:{port}/late/2013-04-v1.html")
+                reply = httpx.get(f"http://127.0.0.1:{port}/late/2013-04-v1.html", timeout=60)
                 break
             except httpx.ConnectError:
                 assert program.poll() is None and time.monotonic() < deadline
                 time.sleep(0.1)
         assert reply.text == "<h1>drift</h1>"
         program.send_signal(signal.SIGTERM)
-        assert program.wait(10) == 0
+        assert program.wait(60) == 0

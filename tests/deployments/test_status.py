@@ -33,7 +33,7 @@ def served(tmp_path: Path) -> Iterator[Settings]:
         release, store = hosting.stored(hosting.bento(1.0))
         LocalTarget(settings).apply(release, store)
         LocalTarget(settings).wait_ready(release, 30)
-        httpx.post(f"http://127.0.0.1:{settings.endpoint_port}/predict", json={"rows": [{"x": 1}]}).raise_for_status()
+        httpx.post(f"http://127.0.0.1:{settings.endpoint_port}/predict", json={"rows": [{"x": 1}]}, timeout=60).raise_for_status()
         here = Installation.of(settings)
         row = version("toy-1").model_copy(update={"model": "toy", "version": release.version})
         here.ledger.append(row, ReleaseRow(model="toy", release=release.id, version=release.version, step="live", reason="better"))
@@ -65,7 +65,7 @@ def test_it_says_how_each_model_is_served(served: Settings, run: Callable[..., i
     os.kill(toy["pid"], signal.SIGKILL)
     while LocalTarget(served).status()["toy"].pid == toy["pid"]:
         time.sleep(0.05)
-    LocalTarget(served).wait_ready(hosting.release(hosting.bento(1.0)), 30)
+    LocalTarget(served).wait_ready(hosting.release(hosting.bento(1.0)), 120)
     assert run("status", "--json") == 0
     again = json.loads(capsys.readouterr().out)["serving"]["toy"]
     assert (again["restarts"], again["pid"] != toy["pid"]) == (1, True)

@@ -38,7 +38,7 @@ def test_make_run_brings_everything_up_stops_cleanly_and_goes_on(clone: Path, si
             assert running.poll() is None, (clone / "up.log").read_text()
             champions.append([answer(clone, first + 2, "flights_late"), answer(clone, first + 3, "flights_airtime")])
             running.send_signal(signal_number)
-            running.wait(120)
+            running.wait(240)
         assert not any(str(clone) in line for line in command_lines()), "no process is left"
     assert champions[0] == champions[1], "nothing was retrained"
 
@@ -58,7 +58,7 @@ def test_make_demo_closes_the_loop(clone: Path) -> None:
 
 def answer(clone: Path, port: int, model: str) -> str:
     sample = json.loads((clone / "bentos" / model / "sample.json").read_text())
-    return str(httpx.post(f"http://127.0.0.1:{port}/predict", json=sample).raise_for_status().json()["version"])
+    return str(httpx.post(f"http://127.0.0.1:{port}/predict", json=sample, timeout=60).raise_for_status().json()["version"])
 
 
 def command_lines() -> list[str]:

@@ -51,14 +51,14 @@ def test_every_command_of_a_page_works(platform: Platform, page: str) -> None:
         if command in ELSEWHERE:
             continue
         here = on(platform, command)
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", here], cwd=platform.project, env=platform.env, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", here], cwd=platform.project, env=platform.env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{page}: {command}\n{done.stdout}\n{done.stderr}"
         assert not done.stdout.startswith('{"error"'), f"{page}: {command}\n{done.stdout}"
 
 
 def test_the_typed_client_of_the_page_works(platform: Platform) -> None:
     (client,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/endpoint.md").read_text(), re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", on(platform, client)], cwd=platform.project, env=platform.env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", on(platform, client)], cwd=platform.project, env=platform.env, capture_output=True, text=True, timeout=240)
 
     assert done.returncode == 0, done.stderr
     assert str(platform.predict()["version"]) in done.stdout

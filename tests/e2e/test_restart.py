@@ -21,9 +21,9 @@ def test_a_start_says_what_it_set_aside_brings_every_model_live_and_refuses_a_se
 
 
 def test_stopped_it_leaves_no_process_and_no_run_under_way_and_started_again_the_same_champions_answer(platform: Platform) -> None:
-    until(lambda: settled(platform), 120, "earlier trainings to end")
+    until(lambda: settled(platform), 400, "earlier trainings to end")
     replay = platform.start("replay/flights", {"dataset": "flights", "batches": ["2013-09"], "requests": 50_000})
-    until(lambda: platform.state(replay) == "RUNNING", 60, "something to be under way when it stops")
+    until(lambda: platform.state(replay) == "RUNNING", 240, "something to be under way when it stops")
     before = {model: live(platform.history(), model) for model in ("flights_late", "flights_airtime")}
     versions = len(rows(platform.history(), VersionRow))
 

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.data.source import read
 from tasks.data.validation import Validation, load_suite, validate
-from tasks.spec import Project
+from tasks.project import Project
 
 PROJECT = Project(Path(__file__).parents[2])
 SUITES = sorted((PROJECT.root / "expectations").glob("*/*.json"))

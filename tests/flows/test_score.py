@@ -45,6 +45,18 @@ def test_a_file_is_scored_and_its_counts_are_shown(here: Installation, tmp_path:
     assert found["score"].drop(3).tolist() == other["score"].drop(3).tolist()
 
 
+def test_times_are_held_against_the_skew_of_the_installation(here: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = pd.Timestamp.now("UTC") + pd.Timedelta(hours=1)
+    here.project.pipeline("rides_late").features(rides(5)).assign(event_time=ahead.isoformat()).to_csv(tmp_path / "in.csv", index=False)
+
+    late = score("rides_late", str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), return_state=True)
+    monkeypatch.setenv("RATCHET_MAX_SKEW_SECONDS", "4000")
+    allowed = score("rides_late", str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), return_state=True)
+
+    assert "the server's clock" in str(late.message)
+    assert "5 of 5 rows scored" in str(allowed.message)
+
+
 def test_a_file_of_which_nothing_can_be_scored_fails_the_run(here: Installation, tmp_path: Path) -> None:
     here.project.pipeline("rides_late").features(rides(5)).assign(km=None).to_csv(tmp_path / "in.csv", index=False)
 

@@ -27,13 +27,13 @@ class Starting(BaseHTTPRequestHandler):
 
 def test_a_database_is_there_when_something_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        wait(f"postgresql+asyncpg://ratchet:hidden@127.0.0.1:{server.getsockname()[1]}/prefect", 5)
+        wait(f"postgresql+asyncpg://ratchet:hidden@127.0.0.1:{server.getsockname()[1]}/prefect", 60)
 
 
 def test_a_server_is_there_when_it_answers_well() -> None:
     with HTTPServer(("127.0.0.1", 0), Starting) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        wait(f"http://127.0.0.1:{server.server_port}/api/ready", 20)
+        wait(f"http://127.0.0.1:{server.server_port}/api/ready", 60)
         server.shutdown()
     assert Starting.asked == 2
 

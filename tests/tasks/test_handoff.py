@@ -19,7 +19,7 @@ from prefect.settings import (
 from prefect.states import Completed, Failed, Running
 from prefect.utilities.callables import parameter_schema
 
-from tasks import artifact, handoff
+from tasks import artifact, handoff, prefect_api
 from tasks.errors import ApiBusyError, PlatformError, UnknownNameError
 
 NAME = "train/late"
@@ -175,13 +175,13 @@ def test_a_missing_and_a_wrong_key_are_told_and_the_right_one_opens() -> None:
     Thread(target=server.serve_forever, daemon=True).start()
     try:
         with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{server.server_address[1]}/api"}):
-            with pytest.raises(PlatformError, match="was given no PREFECT_API_AUTH_STRING"), handoff.connection():
+            with pytest.raises(PlatformError, match="was given no PREFECT_API_AUTH_STRING"), prefect_api.connection():
                 pass
             with temporary_settings({PREFECT_API_AUTH_STRING: "ratchet:guess"}):
-                with pytest.raises(PlatformError, match=r"a wrong PREFECT_API_AUTH_STRING \(HTTP 401\)") as caught, handoff.connection():
+                with pytest.raises(PlatformError, match=r"a wrong PREFECT_API_AUTH_STRING \(HTTP 401\)") as caught, prefect_api.connection():
                     pass
                 assert "guess" not in str(caught.value)
-            with temporary_settings({PREFECT_API_AUTH_STRING: "ratchet:key"}), handoff.connection() as client:
+            with temporary_settings({PREFECT_API_AUTH_STRING: "ratchet:key"}), prefect_api.connection() as client:
                 assert client.hello().is_success
     finally:
         server.shutdown()
@@ -208,12 +208,12 @@ def test_a_busy_api_is_told_as_such_and_asked_again() -> None:
     def ask() -> int:
         asked.append(1)
         if len(asked) == 1:
-            with handoff.connection() as busy:
+            with prefect_api.connection() as busy:
                 busy.read_flow_run(UUID(int=1))
         return len(asked)
 
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{server.server_port}/api", PREFECT_CLIENT_MAX_RETRIES: 0}):
-        assert handoff.patiently(ask) == 2, "only ApiBusyError is asked again"
+        assert prefect_api.patiently(ask) == 2, "only ApiBusyError is asked again"
     server.shutdown()
     server.server_close()
 
@@ -227,7 +227,7 @@ def test_an_answer_after_a_busy_spell_is_the_answer() -> None:
             raise answer
         return answer
 
-    assert handoff.patiently(ask) == "done"
+    assert prefect_api.patiently(ask) == "done"
 
 
 def test_an_api_that_stays_busy_is_told_as_such_when_the_time_is_up() -> None:
@@ -235,7 +235,7 @@ def test_an_api_that_stays_busy_is_told_as_such_when_the_time_is_up() -> None:
         raise ApiBusyError("api", 503)
 
     with pytest.raises(ApiBusyError):
-        handoff.patiently(ask, seconds=0)
+        prefect_api.patiently(ask, seconds=0)
 
 
 def test_the_newest_page_under_a_key_is_the_one_that_was_published_last(client: SyncPrefectClient) -> None:

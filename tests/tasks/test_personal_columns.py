@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import SpecError
-from tasks.spec import ModelSpec, Project
+from tasks.project import Project
+from tasks.spec import ModelSpec
 
 DATASET = 'source = "people.csv"\npersonal = ["email", "phone"]\n'
 MODEL = """

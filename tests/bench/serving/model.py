@@ -9,13 +9,14 @@ import joblib
 import numpy as np
 import pandas as pd
 
+from bentos.runtime.card import request_rows
 from bentos.runtime.digest import digest_of
 from bentos.runtime.release import Release
-from bentos.runtime.scoring import request_rows
 from tasks.data.snapshot import training_frame
 from tasks.data.source import read
+from tasks.project import Project
 from tasks.release.package import build
-from tasks.spec import ModelSpec, Project
+from tasks.spec import ModelSpec
 from tasks.training.export import export
 from tasks.training.fit import fit, raw_scores
 from tasks.training.split import split

@@ -6,7 +6,6 @@ import pytest
 
 from deployments.commands.console import history, ledger_exists, settings
 from tasks.errors import LedgerError
-from tasks.ledger import chain
 from tasks.settings import Settings
 
 PREFECT = ("PREFECT_HOME", "PREFECT_API_URL", "PREFECT_UI_URL", "PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT", "PREFECT_CLI_COLORS")
@@ -48,7 +47,7 @@ def test_on_a_cluster_no_address_is_made_up_and_a_told_one_stays(monkeypatch: py
 
 
 def test_a_ledger_on_a_server_that_does_not_answer_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chain, "PAUSES", (0.1,))  # else it is asked again for half a minute
+    monkeypatch.setattr("tasks.ledger.database.PAUSES", (0.1,))  # else it is asked again for half a minute
     found = Settings(ledger_url=ON_A_SERVER)
     assert ledger_exists(found)
 

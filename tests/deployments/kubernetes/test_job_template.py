@@ -14,8 +14,8 @@ from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
 from deployments.kubernetes.job_template import job_template
 from deployments.kubernetes.jobs import job_variables
+from tasks.project import Project
 from tasks.settings import Settings
-from tasks.spec import Project
 
 HERE = Path(__file__).parents[3]
 FLOWS = ("ingest", "waive", "replay", "train", "release", "rollback", "monitor", "reconcile")

@@ -10,7 +10,7 @@ from strangers import Made
 from deployments.scaffold.check import check
 from deployments.scaffold.problems import Problem
 from tasks.errors import UnknownNameError
-from tasks.spec import Project
+from tasks.project import Project
 
 Plant = Callable[[str, str, str], Path]
 MODEL, DATASET = "bentos/scaf_grade", "expectations/scaf_harvest"

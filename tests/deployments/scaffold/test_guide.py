@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from bentos.runtime.rows import request_model
 from deployments.cli import app
-from tasks.spec import Project
+from tasks.project import Project
 
 ROOT = Path(__file__).parents[3]
 LINES = [line for block in re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "new_model.md").read_text(), re.DOTALL) for line in block.splitlines()]
@@ -29,7 +29,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     for line in filter(HERE.match, LINES):
         words = shlex.split(line)
         command = [sys.executable, *(["-m", "deployments.cli"] if words[0].endswith("ratchet") else []), *words[1:]]
-        run = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        run = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=240)
         assert run.returncode == 0, f"{line}\n{run.stdout}{run.stderr}"
         printed[line] = run.stdout
     return project, printed

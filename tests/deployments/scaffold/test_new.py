@@ -18,7 +18,8 @@ from tasks.data import source
 from tasks.data.snapshot import training_frame
 from tasks.data.validation import load_suite, validate
 from tasks.errors import SpecError
-from tasks.spec import ModelSpec, Project
+from tasks.project import Project
+from tasks.spec import ModelSpec
 from tasks.training.split import split
 
 KINDS = ["scaf_churn", "scaf_grade", "scaf_rent"]

@@ -13,7 +13,9 @@ from tasks.release.package import build
 from tasks.release.preflight import preflight
 from tasks.settings import Settings
 from tasks.store import Ref, Store
-from tasks.training.candidate import Candidate, make_candidate, training_job
+from tasks.training.candidate import Candidate
+from tasks.training.job import training_job
+from tasks.training.stages import make_candidate
 
 
 def trained(made: Made, name: str, settings: Settings) -> Candidate:

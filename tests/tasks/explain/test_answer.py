@@ -88,7 +88,8 @@ def test_contributions_to_a_logistic_model_add_up_to_its_log_odds(here: Installa
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from bentos.runtime.scoring import Card, Scorer
+    from bentos.runtime.card import Card
+    from bentos.runtime.scoring import Scorer
     from tasks.explain.contributions import contributions
     from tasks.explain.steps import replay
 

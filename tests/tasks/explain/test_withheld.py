@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from bentos.runtime.contract import Contract, Feature
-from bentos.runtime.endpoint import hash_of
-from bentos.runtime.lines import PredictionLine
+from bentos.runtime.lines import PredictionLine, hash_of
 from tasks.explain.withheld import WithheldError, completed
 
 KEY = "k1"

@@ -58,7 +58,7 @@ def until_told(client: SyncPrefectClient, run: UUID, events: int) -> None:
     import time
 
     wanted = {"related": {"id": [f"prefect.flow-run.{run}"]}, "event": {"prefix": ["prefect.kubernetes.pod."]}}
-    for _ in range(100):
+    for _ in range(500):
         if len(client.request("POST", "/events/filter", json={"filter": wanted, "limit": events}).json()["events"]) == events:
             return
         time.sleep(0.2)

@@ -21,7 +21,7 @@ def alert(message: str) -> AlertRow:
 
 
 def tamper(ledger: Ledger, statement: str) -> None:
-    with ledger.engine.connect() as connection:
+    with ledger.database.engine.connect() as connection:
         connection.exec_driver_sql(statement)
         connection.commit()
 
@@ -58,7 +58,7 @@ def test_a_rewritten_hash_breaks_the_link_of_the_next_row(ledger: Ledger) -> Non
     ledger.append(alert("one"), alert("two"), alert("three"))
     from tasks.ledger.chain import link
 
-    body = ledger.engine.connect().exec_driver_sql("SELECT body FROM ledger WHERE seq = 2").scalar_one().replace("two", "TWO")
+    body = ledger.database.engine.connect().exec_driver_sql("SELECT body FROM ledger WHERE seq = 2").scalar_one().replace("two", "TWO")
     first = ledger.read()[0].hash
     tamper(ledger, f"UPDATE ledger SET body = '{body}', hash = '{link(first, 2, body)}' WHERE seq = 2")
 

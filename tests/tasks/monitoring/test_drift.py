@@ -9,8 +9,10 @@ from served import day, draw
 
 from bentos.runtime.contract import Contract, Feature
 from tasks.errors import PlatformError
-from tasks.monitoring.drift import Column, Drift, blocks, calibrate, finding, kinds, missing_limits, report, scores
+from tasks.monitoring.columns import kinds
+from tasks.monitoring.drift import Column, Drift, finding, report
 from tasks.monitoring.evidently_report import Judgement, Pair, compare, judgements
+from tasks.monitoring.thresholds import blocks, calibrate, missing_limits, scores
 from tasks.spec import ModelSpec, Monitoring
 
 NUMBER, CATEGORY = Feature(type="number", nullable=True), Feature(type="category")

@@ -118,6 +118,17 @@ def test_what_is_young_and_little_waits(place: Settings) -> None:
     assert keep(place, BEGUN + timedelta(days=1, seconds=1)) == Kept(archived=1)
 
 
+def test_an_archive_is_read_by_no_more_people_than_the_log(settings: Settings) -> None:
+    LogWriter(folder(settings)).close()
+    segments(settings)
+    assert keep(settings) == Kept(archived=1)
+
+    modes = {
+        path.suffix: path.stat().st_mode & 0o777 for path in sorted(folder(settings).iterdir(), reverse=True)
+    }  # of segments the writer's own, which is newer
+    assert modes[".parquet"] & 0o007 == 0
+
+
 def test_a_quiet_log_is_archived_once_a_day_at_most(shipped: Settings) -> None:
     """Its segment was begun long ago, and pieces of it come every minute."""
     now = BEGUN + timedelta(days=5)
@@ -354,7 +365,7 @@ def test_calls_killed_anywhere_beside_a_reader_lose_and_double_nothing(settings:
     writer = LogWriter(folder(settings), segment=10_000)
     for thread in threads:
         thread.start()
-    until = time.monotonic() + 60
+    until = time.monotonic() + 150
     while time.monotonic() < until and not (kills[0] >= 3 and seen[0] >= 10 and len(names(settings, "parquet")) >= 4):
         writer.append([orjson.loads(LINES[0]) | {"id": f"r-{written[0] + n}"} for n in range(5)])
         written[0] += 5

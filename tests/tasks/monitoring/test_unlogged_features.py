@@ -9,8 +9,9 @@ from served import FEATURES, day, draw, send
 from bentos.runtime.contract import Contract, Feature
 from tasks.ledger.chain import Ledger
 from tasks.ledger.rows import Finding
-from tasks.monitoring.drift import calibrate, report
+from tasks.monitoring.drift import report
 from tasks.monitoring.judge import judge
+from tasks.monitoring.thresholds import calibrate
 from tasks.settings import Settings
 from tasks.spec import ModelSpec, Monitoring
 from tasks.store import Store

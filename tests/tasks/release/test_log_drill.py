@@ -35,7 +35,7 @@ class Heard:
 def call(port: int, heard: Heard, done: threading.Event, rows: int) -> None:
     """Ask on one connection as fast as it answers, and send back a label for each second reply."""
     asked = json.dumps({"rows": [{"x": x} for x in range(rows)]})
-    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
 
     def post(path: str, body: str) -> bytes:
         connection.request("POST", path, body, HEADERS)
@@ -78,8 +78,9 @@ def kill_all(supervisor: int) -> int:
 
 def hear_more(heard: Heard) -> None:
     """Wait until callers are answered again."""
-    before, until = len(heard.ids), time.monotonic() + 30
-    while len(heard.ids) < before + 500 and time.monotonic() < until:
+    before, until = len(heard.ids), time.monotonic() + 60
+    while len(heard.ids) < before + 500:
+        assert time.monotonic() < until, heard.lost[-3:]
         time.sleep(0.01)
 
 
@@ -100,13 +101,13 @@ def lines_in(folder: Path) -> list[dict[str, object]]:
 
 
 def test_every_answer_and_label_is_in_the_log_exactly_once_though_every_serving_process_is_killed_again_and_again(tmp_path: Path) -> None:
-    settings, heard, done = hosting.settings(tmp_path), Heard(), threading.Event()
+    settings, heard, done = hosting.settings(tmp_path, drain_seconds=300.0), Heard(), threading.Event()
     target = LocalTarget(settings)
     first, store = hosting.stored(hosting.bento(1.0), 1)
     second, _ = hosting.stored(hosting.bento(2.0), 2)
     with hosting.supervisor(settings) as supervisor:
         target.apply(first, store)
-        target.wait_ready(first, 30)
+        target.wait_ready(first, 120)
         port = target.status()["toy"].port
         callers = [threading.Thread(target=call, args=(port, heard, done, 1 if i % 2 else 7)) for i in range(CALLERS)]
         for caller in callers:
@@ -114,12 +115,16 @@ def test_every_answer_and_label_is_in_the_log_exactly_once_though_every_serving_
         hear_more(heard)
 
         killed = [kill_and_hear(supervisor.pid, heard) for _ in range(2)]
+        idle = HTTPConnection("127.0.0.1", port, timeout=60)
+        idle.request("GET", "/readyz")
+        idle.getresponse().read()  # it stays open, and so does the process that it leads to
         target.apply(second, store)
-        target.wait_ready(second, 30)
+        target.wait_ready(second, 120)
         killed += [kill_and_hear(supervisor.pid, heard) for _ in range(2)]
         done.set()
         for caller in callers:
             caller.join()
+        idle.close()
 
     answered = Counter(str(line["id"]) for line in lines_in(settings.logs / "toy" / "predictions"))
     labelled = Counter((str(line["id"]), line["label"]) for line in lines_in(settings.logs / "toy" / "feedback"))

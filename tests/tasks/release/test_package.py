@@ -20,13 +20,15 @@ import pandas as pd
 import pytest
 import yaml
 
+from bentos.runtime.card import FILES, Card, Golden, request_rows, seen_in
 from bentos.runtime.digest import artefact_in, digest_of
 from bentos.runtime.log import read_lines
-from bentos.runtime.scoring import FILES, Card, Golden, Scorer, request_rows, seen_in
+from bentos.runtime.scoring import Scorer
 from tasks.errors import PlatformError, ReleaseError
+from tasks.project import Project
 from tasks.release.package import LOCK, build
 from tasks.release.requirements import serving_requirements
-from tasks.spec import ModelSpec, Project
+from tasks.spec import ModelSpec
 from tasks.store import Store
 
 VERSION = "20130531-0123abcd"
@@ -144,16 +146,17 @@ def server(bento: Path, host: str, home: Path) -> Iterator[httpx.Client]:
         command = [sys.executable, "-m", "bentoml", "serve", str(bento), "--host", "127.0.0.1", "--port", port]
     process = subprocess.Popen(command, env=environment(home), cwd=home, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             _wait_until_ready(client, process)
             yield client
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
 
 
 def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
         assert process.poll() is None, "the server ended before it was ready"
         try:
             if client.get("/readyz").status_code == 200:
@@ -161,7 +164,7 @@ def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes]) ->
         except httpx.TransportError:
             pass
         time.sleep(0.05)
-    pytest.fail("the server was not ready within 30 s")
+    pytest.fail("the server was not ready within 120 s")
 
 
 @pytest.mark.parametrize("host", ["uvicorn", "bentoml serve"])

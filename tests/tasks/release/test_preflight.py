@@ -8,9 +8,9 @@ from pathlib import Path
 import hosting
 import pytest
 
+from bentos.runtime.card import Card
 from bentos.runtime.contract import Contract, Feature
 from bentos.runtime.digest import artefact_in
-from bentos.runtime.scoring import Card
 from tasks.errors import ReleaseError
 from tasks.release.preflight import bad_requests, distance, preflight
 

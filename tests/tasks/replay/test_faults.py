@@ -8,8 +8,8 @@ import pytest
 
 from expectations.flights.source import load
 from tasks.errors import UnknownNameError
+from tasks.project import Project
 from tasks.replay.faults import spoil
-from tasks.spec import Project
 
 
 def test_a_concept_change_moves_outcomes_of_the_morning_and_no_input() -> None:

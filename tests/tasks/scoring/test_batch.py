@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,58 @@ def test_a_row_that_the_endpoint_refuses_is_not_scored_and_says_why_in_its_words
     assert found["score"].notna().sum() == found["error"].isna().sum() == 59
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("event_time", "yesterday"), ("event_time", "20130101"), ("event_time", "1969-12-31"), ("event_time", "2150-01-01"), ("entity", "x" * 1_001)],
+)
+def test_a_time_or_an_entity_that_the_endpoint_refuses_is_refused_in_its_words(
+    here: Installation, rows: pd.DataFrame, file: Write, read: Read, tmp_path: Path, suffix: str, column: str, value: str
+) -> None:
+    request = request_of(rows.loc[7], "rides_late", here) | {column: value}
+    with pytest.raises(Refused) as refused:
+        endpoint(here, "rides_late").predict(json.dumps({"rows": [request]}, default=lambda value: value.item()).encode())
+    given = rows.assign(event_time="2024-01-01T08:30:00+01:00", entity="somebody")
+    given.loc[[5, 6], ["event_time", "entity"]] = None
+    given.loc[7, column] = value
+    given.loc[8, "km"] = np.inf
+
+    scored = score(here, "rides_late", file(given, suffix), tmp_path / "out.parquet")
+
+    found = read(scored.target)
+    assert [scored.problem] == [f"{field.path.removeprefix('rows.0.')}: {field.message}" for field in refused.value.fields]
+    assert found.loc[7, "error"] == scored.problem
+    assert found.loc[7, ["prediction", "score", "flags", "version"]].isna().all()
+    assert found["error"].notna().to_numpy().nonzero()[0].tolist() == [7, 8]
+    assert found["entity"].tolist() == given["entity"].tolist(), "what was given is what is kept"
+
+
+def test_the_times_of_a_parquet_file_are_read_as_such(here: Installation, rows: pd.DataFrame, file: Write, read: Read, tmp_path: Path) -> None:
+    times = pd.Series(pd.Timestamp("2024-01-01"), rows.index)
+    times[1], times[2] = None, pd.Timestamp("2150-01-01")
+    days = times.dt.date.where(times.notna(), None)
+
+    for event_time in (times, times.dt.tz_localize("Europe/Paris"), times.astype("datetime64[ms]"), days):
+        found = read(score(here, "rides_late", file(rows.assign(event_time=event_time), ".parquet"), tmp_path / "out.parquet").target)
+
+        assert found["error"].dropna().to_dict() == {2: "event_time: The time is too far ahead of the server's clock."}
+
+
+def test_a_number_is_no_time_and_no_entity(here: Installation, rows: pd.DataFrame, file: Write, read: Read, tmp_path: Path) -> None:
+    found = read(score(here, "rides_late", file(rows.assign(event_time=1_704_096_000, entity=5), ".parquet"), tmp_path / "out.parquet").target)
+
+    assert set(found["error"]) == {"event_time: the time must be ISO 8601, as 2013-01-01T08:30:00Z; entity: Input should be a valid string"}
+
+
+def test_a_time_may_lie_as_far_ahead_as_the_installation_says(here: Installation, rows: pd.DataFrame, file: Write, tmp_path: Path) -> None:
+    source = file(rows.assign(event_time=(datetime.now(UTC) + timedelta(hours=1)).isoformat()), ".csv")
+    scorer = champion_scorer(here.ledger.read(), "rides_late", here.store)
+
+    refused = [score_file(scorer, source, str(tmp_path / "out.csv"), feature_rows, timedelta(hours=ahead)).refused for ahead in (0.9, 1.1)]
+
+    assert refused == [60, 0]
+
+
 def test_text_that_is_no_number_or_truth_is_refused(here: Installation, rows: pd.DataFrame, file: Write, read: Read, tmp_path: Path) -> None:
     odd = rows.astype(object)
     odd.loc[0, "km"], odd.loc[1, "km"], odd.loc[2, "shared"], odd.loc[3, "shared"] = "far", "1_000", "perhaps", "TRUE"
@@ -131,8 +184,8 @@ BROKEN = {
     "an empty first line": (b"\n\n", "is empty"),
     "garbage": (bytes(range(256)) * 40, "is neither Parquet nor a CSV in UTF-8"),
     "the beginning of a Parquet file": (b"PAR1" + bytes(500), "is no Parquet file that can be read"),
-    "another table": (b"a,b\n1,2\n", "has no column 'km', which the model needs"),
-    "a misspelling": (b"km,age,city,tarif,shared,hour\n1,2,a,day,,3\n", "has no column 'tariff', which the model needs; did you mean it by 'tarif'?"),
+    "another table": (b"a,b\n1,2\n", "has no column 'km', 'age', 'city', 'tariff', 'shared' or 'hour', which the model needs; add what is missing"),
+    "a misspelling": (b"km,age,city,tarif,shared,hour\n1,2,a,day,,3\n", "has no column 'tariff' (meant by 'tarif'?), which the model needs"),
     "a column twice": (b"km,km\n1,2\n", "names a column more than once: 'km'"),
     "a ragged row": (b"km,age,city,tariff,shared,hour\n1,2,a,day,,3\n1,2\n", "is ragged: its header has 6 fields"),
     "an open quote": (b'km,age,city,tariff,shared,hour\n1,2,"a,day,,3\n1,2,a,day,,3\n', "cannot be read beyond line"),

@@ -45,6 +45,13 @@ def test_raw_rows_get_the_scores_of_their_features(
     assert list(found)[: len(given.columns)] == list(given), "the raw columns are what is kept"
 
 
+def test_the_times_of_raw_rows_are_history(here: Installation, file: Write, raw_of: RowsOf, tmp_path: Path) -> None:
+    scorer = champion_scorer(here.ledger.read(), "rides_late", here.store)
+    raw = rides(20).assign(at=pd.date_range("1912-04-14", periods=20, freq="h"), entity=range(20))
+
+    assert score_file(scorer, file(raw, ".csv"), str(tmp_path / "out.csv"), raw_of).refused == 0
+
+
 def test_rows_of_another_dataset_are_told_by_the_name_of_the_file_that_cannot_use_them(here: Installation, file: Write, raw_of: RowsOf, tmp_path: Path) -> None:
     scorer = champion_scorer(here.ledger.read(), "rides_late", here.store)
 

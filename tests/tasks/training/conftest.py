@@ -12,7 +12,7 @@ import pytest
 from bentos.runtime.contract import Feature
 from tasks.spec import Gate, Label, ModelSpec, Search
 from tasks.store import Ref, Store
-from tasks.training.candidate import Job
+from tasks.training.job import Job
 
 FEATURES = {"x": Feature(type="number"), "z": Feature(type="number"), "city": Feature(type="category")}
 METRICS = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "mae"}

@@ -23,8 +23,10 @@ from tasks.errors import SpecError, TrainingError
 from tasks.ledger.rows import VersionRow
 from tasks.order import TrainingSettings
 from tasks.spec import ModelSpec, Monitoring, Search
-from tasks.training.candidate import Candidate, Job, gate_stage, make_candidate, split_of, training_job
+from tasks.training.candidate import Candidate
+from tasks.training.job import Job, split_of, training_job
 from tasks.training.metrics import MIN_BLOCKS
+from tasks.training.stages import gate_stage, make_candidate
 
 Specs = Callable[..., ModelSpec]
 Frames = Callable[..., pd.DataFrame]
@@ -261,9 +263,10 @@ TRAIN = """
     from tasks.data.snapshot import frames_of, take
     from tasks.ledger.chain import Entry
     from tasks.ledger.rows import BatchRow
-    from tasks.spec import Project
+    from tasks.project import Project
     from tasks.store import Store
-    from tasks.training.candidate import make_candidate, training_job
+    from tasks.training.job import training_job
+    from tasks.training.stages import make_candidate
 
     project, store = Project(Path(sys.argv[1])), Store("file://" + sys.argv[2])
     rng, n = np.random.default_rng(0), 900
@@ -297,7 +300,7 @@ def test_trained_twice_from_one_snapshot_in_two_processes_the_model_is_the_same(
         return subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def lines(process: "subprocess.Popen[str]") -> list[Any]:
-        said, problem = process.communicate(timeout=120)
+        said, problem = process.communicate(timeout=270)
         assert process.returncode == 0, problem
         return [json.loads(line) for line in said.splitlines()]
 

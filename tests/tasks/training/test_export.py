@@ -17,8 +17,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
+from bentos.runtime.card import Card
 from bentos.runtime.contract import Feature
-from bentos.runtime.scoring import Card, Scorer
+from bentos.runtime.scoring import Scorer
 from tasks.errors import TrainingError
 from tasks.spec import ModelSpec
 from tasks.training.export import Exported, export, prediction_digest

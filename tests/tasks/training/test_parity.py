@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bentos.runtime.card import request_rows
 from bentos.runtime.contract import Contract, Feature
 from bentos.runtime.rows import LIMIT, LONGEST, request_model
-from bentos.runtime.scoring import request_rows
 from tasks.training.parity import hard_rows, must_be_finite, parity_of
 
 FEATURES = {

@@ -1,4 +1,4 @@
-"""Unix sockets in folders of any depth."""
+"""The sockets of servers: private unix sockets, in folders of any depth, and TCP ports."""
 
 import os
 import socket
@@ -32,3 +32,22 @@ def listen(path: Path) -> socket.socket:
     listener.listen(128)
     listener.setblocking(False)
     return listener
+
+
+def bind(address: str) -> socket.socket:
+    """A TCP socket bound to `HOST:PORT`. It does not listen yet: callers are refused, and not left waiting, until the model is warm.
+
+    Raises:
+        ValueError: it is no such address. OSError: it cannot be had.
+    """
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 65_536):
+        raise ValueError(f"--bind={address} is no HOST:PORT: say 127.0.0.1:3960 for callers on this machine, or 0.0.0.0:3960 for all.")
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host.strip("[]"), int(port)))
+    except OSError as err:
+        raise OSError(f"{address} cannot be served: {err.strerror}. End what holds it, or give another --bind.") from None
+    bound.setblocking(False)
+    return bound
