@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bentos.runtime.place import CENTURY
+
 
 class Settings(BaseSettings):
     """Read from the environment (prefix `RATCHET_`) whenever it is made, never at import; tests pass their own."""
@@ -39,7 +41,7 @@ class Settings(BaseSettings):
     monitor_seconds: int = Field(300, ge=5, description="How often each model's monitor flow looks for closed windows.")
     ready_seconds: float = Field(60, gt=0, description="How long a new server generation may take to be ready.")
     drain_seconds: float = Field(8, gt=0, description="How long an old generation keeps idle connections; above clients' keep-alive expiry (httpx: 5 s).")
-    max_skew_seconds: float = Field(300, ge=0, description="How far ahead of the wall clock a request's event time may be.")
+    max_skew_seconds: float = Field(300, ge=0, le=CENTURY, description="How far ahead of the wall clock a request's event time may be.")
     fsync: bool = Field(False, description="Flush each log line to the disk before its reply leaves.")
     predict_key: SecretStr = Field(SecretStr(""), description="Key for /predict; empty: none is asked.")
     feedback_key: SecretStr = Field(SecretStr(""), description="Key for /feedback; empty: none is asked.")

@@ -27,7 +27,7 @@ def document(models: Models, version: str, rows: list[Json], keyed: dict[str, bo
         "info": {
             "title": contract.name,
             "version": version,
-            "description": f"Predictions of {contract.name}, a {contract.task} model. Every reply has an X-Request-ID; every refusal has the one shape.",
+            "description": f"Predictions of {contract.name}, a {contract.task} model. Each reply has an X-Request-ID, each refusal one shape; under /v2 it is the protocol's.",
         },
         "paths": {**_rows_paths(models, version, rows, keyed), **_operations(), **v2_paths(models, version, rows[0] if rows else {}, _answer(models), keyed)},
         "components": {"schemas": _schemas(models), "securitySchemes": {name: {"type": "http", "scheme": "bearer"} for name in keyed}},

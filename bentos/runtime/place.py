@@ -7,6 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Self
 
+CENTURY = 3.2e9  # seconds; more would lead beyond the dates that there are
+
 
 @dataclass(frozen=True)
 class Place:
@@ -37,7 +39,7 @@ class Place:
             log=Path(log) if log else None,
             log_bytes=int(_number(environ, "RATCHET_LOG_BYTES", "bytes", 0)),
             fsync=environ.get("RATCHET_FSYNC", "").lower() in {"1", "true", "yes", "on"},
-            max_skew=timedelta(seconds=_number(environ, "RATCHET_MAX_SKEW_SECONDS", "seconds", 300)),
+            max_skew=timedelta(seconds=_number(environ, "RATCHET_MAX_SKEW_SECONDS", "seconds", 300, CENTURY)),
             predict_key=environ.get("RATCHET_PREDICT_KEY", ""),
             feedback_key=environ.get("RATCHET_FEEDBACK_KEY", ""),
             hash_key=environ.get("RATCHET_HASH_KEY", ""),
@@ -60,12 +62,12 @@ def check_place(place: Place) -> None:
         raise OSError(f"RATCHET_LOG={place.log} cannot be written: {err.strerror}. Make it a folder that this user may write, or leave it out.") from None
 
 
-def _number(environ: Mapping[str, str], name: str, unit: str, default: float) -> float:
+def _number(environ: Mapping[str, str], name: str, unit: str, default: float, most: float = 1e13) -> float:
     text = environ.get(name, "").strip()
     try:
         found = float(text) if text else default
     except ValueError:
         found = -1
-    if not 0 <= found < 1e13:
-        raise ValueError(f"{name}={text} is no number of {unit}: give one of 0 or more, or leave it out for {default:g}.")
+    if not 0 <= found <= most:
+        raise ValueError(f"{name}={text} is no number of {unit}: give one from 0 to {most:g}, or leave it out for {default:g}.")
     return found

@@ -287,6 +287,7 @@ MISTAKES = {
     "no JSON in it": ({"--release": __file__}, f"The release file {__file__} holds no release (file: Invalid JSON"),
     "a log that cannot be": ({"RATCHET_LOG": "/proc/nowhere"}, "RATCHET_LOG=/proc/nowhere cannot be written: "),
     "a skew in words": ({"RATCHET_MAX_SKEW_SECONDS": "x"}, "RATCHET_MAX_SKEW_SECONDS=x is no number of seconds"),
+    "a skew beyond all dates": ({"RATCHET_MAX_SKEW_SECONDS": "3e11"}, "RATCHET_MAX_SKEW_SECONDS=3e11 is no number of seconds: give one from 0 to 3.2e+09"),
     "an endless skew": ({"RATCHET_MAX_SKEW_SECONDS": "inf"}, "RATCHET_MAX_SKEW_SECONDS=inf is no number of seconds"),
     "a budget in words": ({"RATCHET_LOG_BYTES": "1 GB"}, "RATCHET_LOG_BYTES=1 GB is no number of bytes"),
 }

@@ -18,7 +18,7 @@ from bentos.runtime.tensors_v2 import limits
 triton = pytest.importorskip("tritonclient.http")
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype  # noqa: E402
 
-NUMBERS = [kind + bits for kind, most in (("INT", 8), ("UINT", 8), ("FP", 16)) for bits in ("8", "16", "32", "64") if int(bits) >= most]
+NUMBERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64")
 MODEL, VERSION = "tiny_binary", "20130531-00000000"
 INFER = f"/v2/models/{MODEL}/infer"
 MakeEndpoint = Callable[..., Endpoint]
@@ -202,7 +202,7 @@ def test_a_wrong_size_of_the_json_is_a_400(address: str, size: str, body: bytes)
 
 
 @pytest.mark.parametrize(
-    ("datatype", "value"), [("INT8", 1041), ("INT8", 37.9), ("UINT8", -5), ("UINT8", 300), ("INT64", 2**63), ("FP16", 70_000), ("FP64", 10**400), ("BOOL", 1)]
+    ("datatype", "value"), [("INT8", 1041), ("INT8", 37.9), ("UINT8", -5), ("UINT8", 300), ("INT64", 2**64), ("FP16", 70_000), ("FP64", 10**400), ("BOOL", 1)]
 )
 def test_a_value_that_its_datatype_cannot_hold_is_refused_by_its_place(address: str, row: dict[str, Any], datatype: str, value: float) -> None:
     body = json_of(row | {"distance": 5})
