@@ -49,13 +49,13 @@ lint: $(STAMP)
 	.venv/bin/interrogate --quiet $(SOURCES)
 
 test: lint
-	OMP_NUM_THREADS=1 .venv/bin/pytest -m "not slow and not cluster"
+	OMP_NUM_THREADS=1 .venv/bin/pytest --durations=20 -m "not slow and not cluster"
 
 test-slow: $(STAMP)
 	OMP_NUM_THREADS=1 .venv/bin/pytest -m slow --ignore tests/bench
 
 test-kubernetes: $(STAMP)
-	OMP_NUM_THREADS=1 RATCHET_CLUSTER=$(CLUSTER) .venv/bin/pytest -m cluster
+	OMP_NUM_THREADS=1 RATCHET_CLUSTER=$(CLUSTER) .venv/bin/pytest --durations=10 -m cluster
 
 bench: $(STAMP)
 	OMP_NUM_THREADS=1 .venv/bin/pytest -m slow -s tests/bench

@@ -30,7 +30,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     (project / ".venv").symlink_to(Path(sys.prefix))
     first = free_ports(10)
     # A run for every 15 s is more than two slow cores get done, and nothing limits how many wait.
-    settings = {"HOME": home, "PROJECT": project, "UI_PORT": first, "REPORTS_PORT": first + 1, "ENDPOINT_PORT": first + 2, "RECONCILE_SECONDS": 30}
+    settings = {"HOME": home, "PROJECT": project, "UI_PORT": first, "REPORTS_PORT": first + 1, "ENDPOINT_PORT": first + 2, "RECONCILE_SECONDS": 20}
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "PREFECT_"))}
     env |= {f"RATCHET_{name}": str(value) for name, value in settings.items()}
     env |= {"PREFECT_API_URL": f"http://127.0.0.1:{first}/api", "PATH": f"{project / '.venv' / 'bin'}:{env['PATH']}"}
