@@ -49,7 +49,7 @@ lint: $(STAMP)
 	.venv/bin/interrogate --quiet $(SOURCES)
 
 test: lint
-	OMP_NUM_THREADS=1 .venv/bin/pytest --durations=20 -m "not slow and not cluster"
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 --durations=20 -m "not slow and not cluster"
 
 test-slow: $(STAMP)
 	OMP_NUM_THREADS=1 .venv/bin/pytest -m slow --ignore tests/bench

@@ -14,7 +14,7 @@ import fsspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from bentos.runtime.digest import key, pack, unpack
-from bentos.runtime.fetch import S3_OPTIONS
+from bentos.runtime.fetch import S3_OPTIONS, missing
 from tasks.errors import RatchetError, StoreError
 from tasks.settings import Settings
 
@@ -98,8 +98,7 @@ class Files:
         try:
             yield
         except Exception as err:  # each kind of store raises what its client library raises
-            cause = getattr(err.__cause__, "response", {}).get("Error", {}).get("Code", "")
-            if isinstance(err, FileNotFoundError) and cause != "NoSuchBucket":
+            if missing(err):
                 raise
             raise StoreAwayError(self.url, f"{type(err).__name__}: {err}".rstrip(". ")) from err
 

@@ -6,20 +6,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from platform_up import Platform, copy_of_tree, free_ports
+from platform_up import Platform, copy_of_tree
+from ports import free_ports
 from prefect_up import prefect_client, prefect_server
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 __all__ = ["platform", "prefect_client", "prefect_server"]
 
-
+END_TO_END = "tests/e2e/"
 PLATFORM_SECONDS = 1200  # the first test's set-up trains every model, and each of them waits for flow runs
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits for a platform may take longer than other tests on a busy machine."""
+    """What waits for a platform may take longer than other tests on a busy machine, and comes first where two processes share the tests."""
     for item in items:
         if "platform" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(PLATFORM_SECONDS))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))
+
+
+class ByFile(LoadFileScheduling):
+    """A file's tests share their fixtures, and all of the end-to-end ones a platform: each such group is for one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return END_TO_END if nodeid.startswith(END_TO_END) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """See `ByFile`."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hosting
 import httpx
+from ports import free_port
 
 JSON = {"content-type": "application/json"}
 
@@ -46,7 +47,7 @@ class EndpointUp:
 @contextmanager
 def endpoint_up(folder: Path, log: Path, bento: Path | None = None, **told: str) -> Iterator[EndpointUp]:
     """A host that is ready; `told` are its variables without their RATCHET_, in small letters."""
-    bento, port, release, stderr = bento or hosting.bento(1.0), hosting.free_port(), folder / "release.json", folder / "stderr"
+    bento, port, release, stderr = bento or hosting.bento(1.0), free_port(), folder / "release.json", folder / "stderr"
     release.write_text(hosting.release(bento).model_dump_json())
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "BENTOML_"))}
     environment = kept | {f"RATCHET_{name.upper()}": value for name, value in {"log": str(log), "release": "r1", **told}.items()}

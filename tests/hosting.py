@@ -1,19 +1,19 @@
 """A toy model in a real bento, shared by the tests of hosting: it adds a number to `x`."""
 
 import atexit
-import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+
+from ports import free_port
 
 from bentos.runtime.card import Card, Golden, Seen
 from bentos.runtime.digest import artefact_in, digest_of
@@ -135,14 +135,6 @@ class Copy:
 def copy(path: Path, to: Path) -> Copy:
     shutil.copytree(path, to)
     return Copy(to, release(path))
-
-
-def free_port() -> int:
-    """A free port below those that the kernel gives to clients, of which one may take it before it is used."""
-    while True:
-        port = 11_000 + secrets.randbelow(19_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def settings(home: Path, **changed: object) -> Settings:

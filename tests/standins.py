@@ -3,11 +3,11 @@
 Its flows only write the ledger rows that real ones would: quick, without data or models.
 """
 
-import secrets
-import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ports import free_ports
 
 DATASET = 'description = "Flights"\nperiod = "month"\nfirst = ["2013-01", "2013-02"]\ntime = "time_hour"\n'
 MODEL = """
@@ -127,31 +127,18 @@ class Place:
         (folder / "model.toml").write_text(text)
 
 
-def free_ports(count: int) -> list[int]:
-    """Neighbouring free ports (each model's endpoint takes the next one), below those that the kernel gives to clients."""
-    while True:
-        first = 11_000 + secrets.randbelow(20_000)
-        if all(_is_free(first + number) for number in range(count)):
-            return list(range(first, first + count))
-
-
-def _is_free(number: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", number)) != 0
-
-
 def make_place(folder: Path) -> Place:
     """The project with models `air` and `late`, and on the import path the flows that stand in for the real ones."""
-    ports = free_ports(6)
+    first = free_ports(6)
     place = Place(
         folder / "project",
         folder / "home",
         {
             "RATCHET_PROJECT": str(folder / "project"),
             "RATCHET_HOME": str(folder / "home"),
-            "RATCHET_UI_PORT": str(ports[0]),
-            "RATCHET_REPORTS_PORT": str(ports[1]),
-            "RATCHET_ENDPOINT_PORT": str(ports[2]),
+            "RATCHET_UI_PORT": str(first),
+            "RATCHET_REPORTS_PORT": str(first + 1),
+            "RATCHET_ENDPOINT_PORT": str(first + 2),
             "PYTHONPATH": str(folder / "standins"),
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         },

@@ -22,6 +22,7 @@ from bentos.runtime.release import Release
 
 UNREACHABLE, TAMPERED = 1, 3
 CHUNK = 1 << 20
+NOT_THERE = {404, "404", "NoSuchKey"}
 # No answers from an old listing; and a sha256 is held against what is read, so botocore's own checksums, which not every S3-compatible server knows, are left out.
 S3_OPTIONS = {"use_listings_cache": False, "config_kwargs": {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}}
 
@@ -72,9 +73,22 @@ def download(store: str, reference: str, to: BinaryIO) -> str:
             while chunk := source.read(CHUNK):
                 digest.update(chunk)
                 to.write(chunk)
-    except FileNotFoundError:
+    except FileNotFoundError as err:
+        if not missing(err):
+            raise OSError(f"{type(err.__cause__).__name__}: {err.__cause__}") from err
         raise DigestError(f"The store {store} does not hold {reference[:19]}…. Restore it from a backup, or release another version.") from None
     return digest.hexdigest()
+
+
+def missing(err: Exception) -> bool:
+    """Whether a store itself said that it has no such object.
+
+    fsspec raises FileNotFoundError also for an HTTP server that does not answer, and s3fs for a bucket that is not there.
+    """
+    cause = err.__cause__
+    response = getattr(cause, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else getattr(cause, "status", None)
+    return isinstance(err, FileNotFoundError) and (cause is None or code in NOT_THERE)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,10 +2,15 @@
 
 import io
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import hosting
 import pytest
+from ports import free_port
 
 from bentos.runtime.digest import DigestError, digest_of, key, unpack
 from bentos.runtime.fetch import TAMPERED, UNREACHABLE, main
@@ -28,6 +33,28 @@ def fetched(release: Release, folder: Path) -> int:
     (folder / "release.json").write_text(release.model_dump_json())
     (folder / "to").mkdir(exist_ok=True)
     return main(["--release", str(folder / "release.json"), "--to", str(folder / "to")])
+
+
+@contextmanager
+def answering(status: int | None) -> Iterator[int]:
+    """The port of a web server that answers everything with a status; with None, a port that nothing listens on."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status or 500)
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None: ...
+
+    if status is None:
+        yield free_port()
+        return
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
 
 
 def test_the_key_of_an_object_is_the_stores() -> None:
@@ -89,6 +116,18 @@ def test_a_store_that_cannot_be_reached_is_named_and_ends_it_with_1(
 
     assert fetched(release, tmp_path) == UNREACHABLE
     assert f"The store {store}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"), [(404, TAMPERED, "does not hold"), (503, UNREACHABLE, "cannot be read"), (None, UNREACHABLE, "cannot be read")]
+)
+def test_a_web_server_that_is_not_there_yet_is_no_missing_bento(
+    answer: int | None, code: int, said: str, release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(answer) as port:
+        monkeypatch.setenv("RATCHET_STORE_URL", f"http://127.0.0.1:{port}")
+        assert fetched(release, tmp_path) == code
+    assert said in capsys.readouterr().err
 
 
 def test_a_file_without_a_release_is_named_and_another_try_would_end_the_same(release: Release, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

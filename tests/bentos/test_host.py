@@ -14,6 +14,7 @@ from pathlib import Path
 
 import hosting
 import pytest
+from ports import free_port
 
 from bentos.runtime.digest import digest_of
 from bentos.runtime.host import NOT_STARTED, TAMPERED, main
@@ -54,7 +55,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture
 def port(start: Start) -> tuple[int, subprocess.Popen[str]]:
     """The port of a host that nobody supervises, and its process; its stdin is closed as a container's is. Its grace is longer than a thread waits for a core."""
-    bento, port = hosting.bento(1.0), hosting.free_port()
+    bento, port = hosting.bento(1.0), free_port()
     process = start(bento, hosting.release(bento), port=port, drain_seconds=3)
     assert process.stdin
     process.stdin.close()
@@ -265,7 +266,7 @@ def test_on_a_port_every_request_sent_before_sigterm_or_on_an_open_connection_is
 
 
 def test_on_a_port_callers_are_refused_until_the_model_is_warm_and_a_model_that_does_not_start_says_why(start: Start) -> None:
-    bento, number = hosting.bento(1.0, 2.0), hosting.free_port()
+    bento, number = hosting.bento(1.0, 2.0), free_port()
     process = start(bento, hosting.release(bento), port=number)
 
     while process.poll() is None:

@@ -22,6 +22,7 @@ import hosting
 import httpx
 import numpy as np
 import pytest
+from ports import free_port
 
 from bentos.runtime.card import Card, Golden, Seen
 from bentos.runtime.digest import artefact_in, digest_of
@@ -173,7 +174,7 @@ def asked(client: httpx.Client, name: str) -> dict[str, tuple[int, list[tuple[by
 
 @pytest.mark.parametrize("make", [toy, pytest.param(kinds, marks=pytest.mark.slow)])
 def test_stock_bentoml_and_our_host_serve_the_same_bytes(tmp_path: Path, make: Callable[[Path], Path]) -> None:
-    bento, port, release = make(tmp_path / "project"), hosting.free_port(), tmp_path / "r.json"
+    bento, port, release = make(tmp_path / "project"), free_port(), tmp_path / "r.json"
     card = Card.load(artefact_in(bento))
     bytes_of = {"bento": digest_of(bento), "artefact": digest_of(artefact_in(bento), without="model.yaml")}
     release.write_text(Release(id="r1", model=card.name, version=card.version, **bytes_of).model_dump_json())

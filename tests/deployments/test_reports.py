@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hosting import free_port
+from ports import free_port
 from s3 import Bucket, forget, s3, s3_server
 
 from deployments.reports import name_in, serve

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from platform_up import ROOT, free_ports, until
+from platform_up import ROOT, until
+from ports import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 INSTALL_AND_START_SECONDS = 900

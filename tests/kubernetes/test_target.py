@@ -62,6 +62,7 @@ class StoreInCluster(Store):
             "imagePullPolicy": "IfNotPresent",
             "command": ["python", "-m", "http.server", "8000", "--directory", "/store"],
             "volumeMounts": [{"name": "store", "mountPath": "/store"}],
+            "readinessProbe": {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1},
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         }
         pod = {"containers": [container], "volumes": [{"name": "store", "projected": {"sources": projected}}], "terminationGracePeriodSeconds": 0, **RESTRICTED}
