@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from ports import free_port
 
 PASSWORD = "only-for-tests"
 
@@ -79,9 +79,8 @@ def private() -> Iterator[Postgres]:
     if not found:
         pytest.skip("there is no PostgreSQL in /usr/lib/postgresql: apt-get install postgresql")
     user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() else "postgres"
-    with tempfile.TemporaryDirectory(prefix="ratchet-pg-") as name, socket.create_server(("127.0.0.1", 0)) as free:
-        server = Postgres(found[-1].parent, Path(name), free.getsockname()[1], user)
-        free.close()
+    with tempfile.TemporaryDirectory(prefix="ratchet-pg-") as name:
+        server = Postgres(found[-1].parent, Path(name), free_port(), user)
         password = server.folder / "password"
         password.write_text(PASSWORD)
         os.chown(server.folder, pwd.getpwnam(user).pw_uid, -1)

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import fsspec
 import pytest
+from ports import free_port
 
 KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "only-for-tests"}
 
@@ -39,9 +40,8 @@ def s3_server() -> Iterator[tuple[str, Path]]:
     found = program()
     if found is None:
         pytest.skip("versitygw is not installed: CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@v1.8.0")
-    with tempfile.TemporaryDirectory(prefix="ratchet-s3-") as folder, socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-        free.close()
+    with tempfile.TemporaryDirectory(prefix="ratchet-s3-") as folder:
+        port = free_port()
         (Path(folder) / "data").mkdir()
         secrets = {"ROOT_ACCESS_KEY_ID": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_ACCESS_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
         command = [found, "--quiet", "--port", f"127.0.0.1:{port}", "posix", "--sidecar", f"{folder}/meta", f"{folder}/data"]

@@ -11,11 +11,14 @@ from threading import Thread
 import hosting
 import pytest
 from ports import free_port
+from s3 import Bucket, s3, s3_server
 
 from bentos.runtime.digest import DigestError, digest_of, key, unpack
 from bentos.runtime.fetch import TAMPERED, UNREACHABLE, main
 from bentos.runtime.release import Release
 from tasks.store import Ref
+
+__all__ = ["s3", "s3_server"]
 
 
 @pytest.fixture
@@ -128,6 +131,15 @@ def test_a_web_server_that_is_not_there_yet_is_no_missing_bento(
         monkeypatch.setenv("RATCHET_STORE_URL", f"http://127.0.0.1:{port}")
         assert fetched(release, tmp_path) == code
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("bucket", "code"), [("", TAMPERED), ("-that-is-not-there", UNREACHABLE)])
+def test_a_missing_object_is_final_and_a_missing_bucket_is_not(
+    bucket: str, code: int, s3: Bucket, release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATCHET_STORE_URL", s3.url + bucket)
+
+    assert fetched(release, tmp_path) == code
 
 
 def test_a_file_without_a_release_is_named_and_another_try_would_end_the_same(release: Release, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -198,7 +198,7 @@ def settled(release: Release) -> Release:
     def alone() -> bool:
         try:
             return answers(release)
-        except httpx.ConnectError:
+        except httpx.TransportError:
             return False
 
     until(alone, 60, f"release {release.id} to answer alone")

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import httpx
 import pandas as pd
 import pytest
 import yaml
+from ports import free_port
 
 from bentos.runtime.card import FILES, Card, Golden, request_rows, seen_in
 from bentos.runtime.digest import artefact_in, digest_of
@@ -137,9 +137,7 @@ def environment(home: Path) -> dict[str, str]:
 @contextmanager
 def server(bento: Path, host: str, home: Path) -> Iterator[httpx.Client]:
     """A server of the bento in a process of its own, ended as an orchestrator would."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     if host == "uvicorn":
         command = [sys.executable, "-P", "-c", HOST, str(bento), port]
     else:
