@@ -94,31 +94,36 @@ def state(run_id: str) -> RunOutcome:
     return RunOutcome(found.type.value, found.name or found.type.value.title(), found.message or "")
 
 
-def state_of_key(key: str) -> RunState:
-    """Of the runs under an idempotency key: whether one can still do something, all have ended, or none was ever started.
+def state_of(key: str, run: str = "") -> RunState:
+    """Of the run under an idempotency key: whether it can still do something, has ended, or was never started.
 
-    A run that a person started has no such key; it counts when it took the work on itself and says so with the tag `key:<key>`.
+    Args:
+        run: Id of the run that is meant when it took the work on itself: a person or a schedule started it, under no key of ours.
 
     Raises:
         PlatformError: the API is not reachable.
     """
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey, FlowRunFilterTags
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterIdempotencyKey
 
-    filters = (FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key])), FlowRunFilter(tags=FlowRunFilterTags(all_=[f"key:{key}"])))
+    meant = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run)])) if run else FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
     with connection() as client:
-        found = [run for each in filters for run in client.read_flow_runs(flow_run_filter=each)]
+        found = client.read_flow_runs(flow_run_filter=meant)
     if not found:
-        return "unknown"
-    return "alive" if any(run.state is None or not run.state.is_final() for run in found) else "dead"
+        return "dead" if run else "unknown"  # it was there, and somebody deleted it
+    return "alive" if any(each.state is None or not each.state.is_final() for each in found) else "dead"
 
 
 def tag(*texts: str) -> None:
     """Add tags to the flow run that this is called in; outside one it does nothing."""
     if not (run_id := current_run()):
         return
-    with connection() as client:
-        tags = client.read_flow_run(UUID(run_id)).tags
-        client.update_flow_run(UUID(run_id), tags=list(dict.fromkeys([*tags, *texts])))
+
+    def add() -> None:
+        with connection() as client:
+            tags = client.read_flow_run(UUID(run_id)).tags
+            client.update_flow_run(UUID(run_id), tags=list(dict.fromkeys([*tags, *texts])))
+
+    patiently(add)
 
 
 def wait(run_id: str, timeout_seconds: float | None = None) -> RunOutcome:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from tasks.ledger.chain import Entry, History, Ledger
 from tasks.ledger.questions import champion, newest_time, open_decisions, retrain_decisions
-from tasks.ledger.rows import AnyRow, DecisionRow, ProposalRow
+from tasks.ledger.rows import AnyRow, AttemptRow, DecisionRow, ProposalRow
 from tasks.spec import ModelSpec
 
 BY_PERSON = {"first", "on_demand", "new_settings"}  # a person or the installer asked: cooldown and budget guard against machines
@@ -58,17 +58,19 @@ def _same_day(one: datetime, other: datetime) -> bool:
     return one.date() == other.date()
 
 
-def propose(ledger: Ledger, spec: ModelSpec, proposal: ProposalRow) -> DecisionRow:
+def propose(ledger: Ledger, spec: ModelSpec, proposal: ProposalRow, lease_until: datetime | None = None) -> DecisionRow:
     """Record a proposal and the decision on it; see `record`."""
-    decided = record(ledger, spec, [proposal])[-1].row
-    assert isinstance(decided, DecisionRow)
+    [decided] = [entry.row for entry in record(ledger, spec, [proposal], lease_until) if isinstance(entry.row, DecisionRow)]
     return decided
 
 
-def record(ledger: Ledger, spec: ModelSpec, rows: Sequence[AnyRow]) -> list[Entry]:
+def record(ledger: Ledger, spec: ModelSpec, rows: Sequence[AnyRow], lease_until: datetime | None = None) -> list[Entry]:
     """Append rows and, behind each proposal among them, the decision on it. All in one transaction.
 
     So two proposals never both win, and a run that is killed cannot have recorded a finding without what follows from it.
+
+    Args:
+        lease_until: The proposing run itself takes the first attempt until then; nobody else ever finds the decision without one.
     """
 
     def decide(history: History) -> list[AnyRow]:
@@ -78,7 +80,10 @@ def record(ledger: Ledger, spec: ModelSpec, rows: Sequence[AnyRow]) -> list[Entr
             added.append(row)
             if isinstance(row, ProposalRow):
                 so_far = [*history, *(Entry(first + place, "", each) for place, each in enumerate(added[:-1]))]
-                added.append(_decision(row, first + len(added) - 1, weigh(row, so_far, spec)))
+                decided = _decision(row, first + len(added) - 1, weigh(row, so_far, spec))
+                added.append(decided)
+                if lease_until and decided.action == "retrain":
+                    added.append(AttemptRow(model=spec.name, decision=decided.decision, run=row.run, attempt=1, lease_until=lease_until))
         return added
 
     return ledger.transact(decide)

@@ -1,7 +1,8 @@
 """Pursuing a decision: which run it needs next. Executions happen at least once, effects exactly once.
 
-An attempt is granted in the ledger before its run is started under the idempotency key `decision:attempt`. Who finds
-the run dead grants the next one; what the dead one's orphan appends later is refused, because it lost the fence.
+An attempt is granted in the ledger before its run is started under the idempotency key `decision:attempt`; a run that
+proposes takes the first one together with the decision. Who finds the run dead grants the next one; what the dead one's
+orphan appends later is refused, because it lost the fence.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from tasks.ledger.rows import AttemptRow, ClosedRow, DecisionRow, VersionRow
 from tasks.spec import ModelSpec
 
 RunState = Literal["unknown", "alive", "dead"]
+RunStates = Callable[[str, str], RunState]
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,14 @@ def grant(ledger: Ledger, spec: ModelSpec, decision: str, after: int, now: datet
     return row
 
 
-def holds(history: History, model: str, decision: str, attempt: int) -> bool:
-    """True while the attempt may still give the decision its version."""
+def lost(history: History, model: str, decision: str, attempt: int) -> str:
+    """Why the attempt may no longer give the decision its version; empty while it may."""
+    if ended := _ended(history, model, decision):
+        return ended
     held = attempts(history, decision)
-    still = any(d.decision == decision for d in open_decisions(history, model)) and version_of(history, decision) is None
-    return still and bool(held) and held[-1].attempt == attempt
+    if not held or held[-1].attempt < attempt:
+        return "it was never granted"
+    return "" if held[-1].attempt == attempt else f"attempt {held[-1].attempt} has taken over"
 
 
 def register(ledger: Ledger, version: VersionRow) -> None:
@@ -86,18 +91,16 @@ def give_up(ledger: Ledger, model: str, decision: str, attempt: int, reason: str
     row = ClosedRow(model=model, decision=decision, outcome="failed", reason=reason, run=run)
 
     def decide(history: History) -> list[ClosedRow]:
-        return [row] if holds(history, model, decision, attempt) else []
+        return [] if lost(history, model, decision, attempt) else [row]
 
     return bool(ledger.transact(decide))
 
 
-def pursue(
-    ledger: Ledger, spec: ModelSpec, decision: DecisionRow, now: datetime, lease_seconds: float, max_attempts: int, state: Callable[[str], RunState]
-) -> NextRun | None:
+def pursue(ledger: Ledger, spec: ModelSpec, decision: DecisionRow, now: datetime, lease_seconds: float, max_attempts: int, state: RunStates) -> NextRun | None:
     """The run that an open decision needs now, or None when it waits or is under way.
 
     Args:
-        state: Tells of a key whether its run is alive, dead, or was never started.
+        state: Tells of a key, and of the id of the run that took the work on itself without one, whether that run is alive, dead, or was never started.
     """
     history = ledger.read()
     if decision.decision not in {d.decision for d in open_decisions(history, spec.name)}:
@@ -110,7 +113,7 @@ def pursue(
             return None
         return _train_run(spec, decision, grant(ledger, spec, decision.decision, 0, now, lease_seconds))
     last = held[-1]
-    found = state(key_of(last))
+    found = state(key_of(last), last.run)
     if found == "unknown":
         return _train_run(spec, decision, last)
     if found == "alive" and now < last.lease_until:
@@ -136,11 +139,11 @@ def _train_run(spec: ModelSpec, decision: DecisionRow, attempt: AttemptRow) -> N
     return NextRun(f"train/{spec.name}", parameters, key_of(attempt), (f"decision:{decision.decision}", f"trigger:{decision.trigger}"))
 
 
-def _release_run(ledger: Ledger, spec: ModelSpec, version: VersionRow, max_attempts: int, state: Callable[[str], RunState]) -> NextRun | None:
+def _release_run(ledger: Ledger, spec: ModelSpec, version: VersionRow, max_attempts: int, state: RunStates) -> NextRun | None:
     """An accepted version that is not live yet is released; each key that died makes room for the next one."""
     for number in range(1, max_attempts + 1):
         key = f"release:{version.decision}:{number}"
-        found = state(key)
+        found = state(key, "")
         if found == "alive":
             return None
         if found == "unknown":
@@ -150,8 +153,14 @@ def _release_run(ledger: Ledger, spec: ModelSpec, version: VersionRow, max_attem
     return None
 
 
-def _refuse_unless_open(history: History, model: str, decision: str) -> None:
+def _ended(history: History, model: str, decision: str) -> str:
+    """Why a decision asks for no training; empty while it does."""
     if decision not in {d.decision for d in open_decisions(history, model)}:
-        raise AppendRefusedError(f"Work on decision {decision!r}", "it has ended, or never was")
-    if version := version_of(history, decision):
-        raise AppendRefusedError(f"Work on decision {decision!r}", f"it has given version {version.version} already")
+        return "it has ended, or never was"
+    version = version_of(history, decision)
+    return f"it has given version {version.version} already" if version else ""
+
+
+def _refuse_unless_open(history: History, model: str, decision: str) -> None:
+    if ended := _ended(history, model, decision):
+        raise AppendRefusedError(f"Work on decision {decision!r}", ended)

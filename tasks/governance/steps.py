@@ -1,6 +1,7 @@
 """What flows ask of governance: decide, grant, hand over, show the status. Thin shells around the rules beside this file."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from prefect import Flow, State, get_run_logger, runtime, task
@@ -42,23 +43,18 @@ def take_order(model: str, trigger: Trigger, decision: str, attempt: int, settin
     here = Installation.of()
     spec, history, run = here.project.model(model), here.ledger.read(), runtime.flow_run.id or ""
     if decision:
-        if not pursuit.holds(history, model, decision, attempt):
-            raise AppendRefusedError(f"Attempt {attempt} at {decision}", "the decision has ended, or another attempt holds it")
+        if lost := pursuit.lost(history, model, decision, attempt):
+            raise AppendRefusedError(f"Attempt {attempt} at {decision}", lost)
         return Order(model=model, decision=decision, attempt=attempt, settings=settings, drill=drill, run=run)
     own = [decided for decided in retrain_decisions(history, model) if run and decided.run == run]
-    decided = own[-1] if own else propose(here.ledger, spec, _proposal(spec, history, trigger, settings, drill, run))
+    lease_until = pursuit.now_utc() + timedelta(seconds=_lease_seconds(here.settings, spec))
+    decided = own[-1] if own else propose(here.ledger, spec, _proposal(spec, history, trigger, settings, drill, run), lease_until)
     if decided.action == "ignore":
         return Order(model=model, run=run, refused=decided.reason)
-    order = Order(model=model, decision=decided.decision, attempt=1, settings=settings, drill=drill, run=run)
-    if own and pursuit.holds(history, model, decided.decision, 1):
-        return order
-    # Before the grant, so that nobody finds an attempt without a run and starts it a second time.
-    handoff.tag(f"decision:{decided.decision}", f"key:{decided.decision}:1")
-    try:
-        pursuit.grant(here.ledger, spec, decided.decision, 0, pursuit.now_utc(), _lease_seconds(here.settings, spec))
-    except AppendRefusedError as err:  # whoever looks for open decisions was quicker, and started a run for it
-        return Order(model=model, run=run, refused=str(err))
-    return order
+    if own and (lost := pursuit.lost(history, model, decided.decision, 1)):
+        return Order(model=model, run=run, refused=f"attempt 1 at {decided.decision} is over: {lost}")
+    handoff.tag(f"decision:{decided.decision}")
+    return Order(model=model, decision=decided.decision, attempt=1, settings=settings, drill=drill, run=run)
 
 
 def _proposal(spec: ModelSpec, history: History, trigger: Trigger, settings: TrainingSettings, drill: Drill, run: str) -> ProposalRow:
@@ -127,7 +123,7 @@ def hand_over(model: str) -> list[str]:
     lease = _lease_seconds(settings, spec)
     for decision in open_decisions(here.ledger.read(), model):
         try:
-            found = pursuit.pursue(here.ledger, spec, decision, pursuit.now_utc(), lease, settings.max_attempts, handoff.state_of_key)
+            found = pursuit.pursue(here.ledger, spec, decision, pursuit.now_utc(), lease, settings.max_attempts, handoff.state_of)
         except AppendRefusedError as err:  # another run pursues it in this very moment
             get_run_logger().info("left to another run: %s", err)
             continue

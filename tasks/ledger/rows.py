@@ -143,7 +143,7 @@ class DecisionRow(Row):
 
 
 class AttemptRow(Row):
-    """A run took the lease on a decision; the attempt number is its fencing token."""
+    """A run took the lease on a decision; the attempt number is its fencing token. `run` is that run, or empty: then it is told by its key."""
 
     kind: Literal["attempt"] = "attempt"
     model: str

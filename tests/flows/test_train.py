@@ -47,5 +47,5 @@ def test_a_run_whose_attempt_was_taken_over_trains_nothing_and_closes_nothing(he
     state = train("flights_late", decision="flights_late-1", attempt=1, return_state=True)
 
     assert state.is_failed()
-    assert "another attempt holds it" in str(state.message)
+    assert "it has ended, or never was" in str(state.message)
     assert rows(here.ledger.read(), ClosedRow) == []

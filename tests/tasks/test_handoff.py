@@ -117,21 +117,23 @@ def test_waiting_ends_when_the_time_is_up_and_says_that_the_run_has_not(client: 
 
 
 def test_a_key_is_unknown_then_alive_then_dead(client: SyncPrefectClient) -> None:
-    assert handoff.state_of_key("late-9:1") == "unknown"
+    assert handoff.state_of("late-9:1") == "unknown"
 
     run = handoff.start(NAME, {}, key="late-9:1")
-    assert handoff.state_of_key("late-9:1") == "alive"
+    assert handoff.state_of("late-9:1") == "alive"
 
     set_state(client, run, Completed())
-    assert handoff.state_of_key("late-9:1") == "dead"
+    assert handoff.state_of("late-9:1") == "dead"
 
 
-def test_a_run_that_took_the_work_on_itself_counts_by_its_tag(client: SyncPrefectClient) -> None:
-    run = handoff.start(NAME, {}, tags=["key:late-10:1"])
-    assert handoff.state_of_key("late-10:1") == "alive"
+def test_a_run_that_took_the_work_on_itself_counts_by_its_id(client: SyncPrefectClient) -> None:
+    run = handoff.start(NAME, {})
+    assert handoff.state_of("late-10:1", run) == "alive"
 
     set_state(client, run, Failed())
-    assert handoff.state_of_key("late-10:1") == "dead"
+    assert handoff.state_of("late-10:1", run) == "dead"
+    client.delete_flow_run(UUID(run))
+    assert handoff.state_of("late-10:1", run) == "dead", "it was there; under the key nothing ever was"
 
 
 def test_an_unknown_run_is_an_error(client: SyncPrefectClient) -> None:

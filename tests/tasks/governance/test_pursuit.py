@@ -18,10 +18,10 @@ State = Literal["unknown", "alive", "dead"]
 
 
 def next_run(ledger: Ledger, spec: ModelSpec, decision: DecisionRow, late_by: timedelta = timedelta(0), **states: State) -> NextRun | None:
-    """Pursue with the runs' states given by the last part of their key: a1 for attempt 1, r1 for release 1."""
+    """Pursue with the runs' states given by their id, or the last part of their key: a1 for attempt 1, r1 for release 1."""
 
-    def state(key: str) -> State:
-        short = ("r" if key.startswith("release:") else "a") + key.rpartition(":")[2]
+    def state(key: str, run: str) -> State:
+        short = run or ("r" if key.startswith("release:") else "a") + key.rpartition(":")[2]
         return states.get(short, "unknown")
 
     return pursue(ledger, spec, decision, now_utc() + late_by, lease_seconds=60, max_attempts=2, state=state)
@@ -55,6 +55,27 @@ def test_a_run_under_way_is_left_alone_until_its_lease_ends(ledger: Ledger, spec
     taken_over = next_run(ledger, spec, decision, late_by=timedelta(seconds=61), a1="alive")
     assert taken_over is not None
     assert taken_over.parameters["attempt"] == 2
+
+
+def test_a_run_that_proposes_holds_the_first_attempt_from_the_first_moment(ledger: Ledger, spec: ModelSpec) -> None:
+    ledger.append(batch("2013-05", day(30)))
+    asked = proposal("on_demand").model_copy(update={"run": "own"})
+
+    decision = propose(ledger, spec, asked, lease_until=now_utc() + timedelta(seconds=60))
+
+    [held] = attempts(ledger.read(), decision.decision)
+    assert (held.attempt, held.run) == (1, "own")
+    assert next_run(ledger, spec, decision, own="alive") is None, "whoever looks for open decisions starts no second run"
+    followed = next_run(ledger, spec, decision, own="dead")
+    assert followed is not None
+    assert followed.parameters["attempt"] == 2
+
+
+def test_a_proposal_that_is_ignored_gives_its_run_no_attempt(ledger: Ledger, spec: ModelSpec, decision: DecisionRow) -> None:
+    refused = propose(ledger, spec, proposal("on_demand"), lease_until=now_utc() + timedelta(seconds=60))
+
+    assert refused.action == "ignore"
+    assert attempts(ledger.read(), decision.decision) == attempts(ledger.read(), refused.decision) == []
 
 
 def test_a_killed_run_is_followed_by_another_attempt_and_the_orphans_version_is_refused(ledger: Ledger, spec: ModelSpec, decision: DecisionRow) -> None:

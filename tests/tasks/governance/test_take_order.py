@@ -6,10 +6,11 @@ import pytest
 from factories import batch, day, proposal, version
 from standins import make_place
 
+from tasks import handoff
 from tasks.errors import AppendRefusedError
 from tasks.governance.decision import propose
 from tasks.governance.pursuit import close, grant, now_utc, register
-from tasks.governance.steps import take_order
+from tasks.governance.steps import hand_over, take_order
 from tasks.installation import Installation
 from tasks.ledger.questions import attempts, open_decisions, retrain_decisions
 from tasks.ledger.rows import Trigger
@@ -35,7 +36,7 @@ def test_a_run_without_a_decision_proposes_and_holds_the_first_attempt(here: Ins
     order = begin()
 
     assert (order.decision, order.attempt, order.run, order.refused) == ("late-2", 1, "run-1", "")
-    assert [held.attempt for held in attempts(here.ledger.read(), "late-2")] == [1]
+    assert [(held.attempt, held.run) for held in attempts(here.ledger.read(), "late-2")] == [(1, "run-1")]
 
 
 def test_started_again_it_takes_up_what_it_proposed_and_proposes_nothing_more(here: Installation) -> None:
@@ -45,18 +46,23 @@ def test_started_again_it_takes_up_what_it_proposed_and_proposes_nothing_more(he
     assert len(retrain_decisions(here.ledger.read(), "late")) == len(attempts(here.ledger.read(), first.decision)) == 1
 
 
-def test_started_again_after_it_died_between_its_proposal_and_the_grant_it_is_granted_its_attempt(here: Installation) -> None:
-    proposed = propose(here.ledger, here.project.model("late"), proposal("on_demand").model_copy(update={"run": "run-1"}))
+def test_a_reconcile_that_comes_right_behind_the_decision_starts_no_second_training(here: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handoff, "tag", lambda *_: reconciled.extend(hand_over.fn("late")))
+    monkeypatch.setattr(handoff, "state_of", lambda _key, run: "alive" if run == "run-1" else "unknown")
+    monkeypatch.setattr(handoff, "start", lambda *_, **__: "run-2")
+    reconciled: list[str] = []
 
-    assert begin().decision == proposed.decision
-    assert len(attempts(here.ledger.read(), proposed.decision)) == 1
+    order = take_order.fn("late", "on_demand", "", 0, TrainingSettings(), "shuffled_labels")  # a drill waits for no rows
+
+    assert (order.refused, reconciled) == ("", [])
+    assert [held.run for held in attempts(here.ledger.read(), order.decision)] == ["run-1"]
 
 
 def test_started_again_it_trains_nothing_when_another_attempt_took_over(here: Installation) -> None:
     decision = begin().decision
     grant(here.ledger, here.project.model("late"), decision, 1, now_utc(), 60)
 
-    assert "attempt 2 was granted already" in begin().refused
+    assert "attempt 2 has taken over" in begin().refused
     assert len(open_decisions(here.ledger.read(), "late")) == 1
 
 
@@ -88,7 +94,7 @@ def test_a_given_attempt_is_held_until_it_has_its_version(here: Installation) ->
 
     assert begin(decision, 1) == begin(decision, 1)
     register(here.ledger, version(decision))
-    with pytest.raises(AppendRefusedError, match="another attempt holds it"):
+    with pytest.raises(AppendRefusedError, match="it has given version 20130501-aaaaaaaa already"):
         begin(decision, 1)
 
 
