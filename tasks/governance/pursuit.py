@@ -86,7 +86,7 @@ def close(ledger: Ledger, model: str, decision: str, outcome: Literal["promoted"
     return bool(added)
 
 
-def give_up(ledger: Ledger, model: str, decision: str, attempt: int, reason: str, run: str) -> bool:
+def give_up(ledger: Ledger, model: str, decision: str, attempt: int, reason: str, run: str = "") -> bool:
     """End a decision as failed because its attempt raised an error; False when that attempt no longer holds the fence, or there is a version."""
     row = ClosedRow(model=model, decision=decision, outcome="failed", reason=reason, run=run)
 
@@ -119,7 +119,7 @@ def pursue(ledger: Ledger, spec: ModelSpec, decision: DecisionRow, now: datetime
     if found == "alive" and now < last.lease_until:
         return None
     if last.attempt >= max_attempts:
-        close(ledger, spec.name, decision.decision, "failed", f"{last.attempt} attempts died before they gave a version")
+        give_up(ledger, spec.name, decision.decision, last.attempt, f"{last.attempt} attempts died before they gave a version")
         return None
     return _train_run(spec, decision, grant(ledger, spec, decision.decision, last.attempt, now, lease_seconds))
 
@@ -141,16 +141,16 @@ def _train_run(spec: ModelSpec, decision: DecisionRow, attempt: AttemptRow) -> N
 
 def _release_run(ledger: Ledger, spec: ModelSpec, version: VersionRow, max_attempts: int, state: RunStates) -> NextRun | None:
     """An accepted version that is not live yet is released; each key that died makes room for the next one."""
-    for number in range(1, max_attempts + 1):
-        key = f"release:{version.decision}:{number}"
-        found = state(key, "")
-        if found == "alive":
-            return None
-        if found == "unknown":
-            parameters = {"model": spec.name, "version": version.version, "decision": version.decision}
-            return NextRun(f"release/{spec.name}", parameters, key, (f"decision:{version.decision}",))
-    close(ledger, spec.name, version.decision, "failed", f"{max_attempts} release runs died")
-    return None
+    keys = (f"release:{version.decision}:{number}" for number in range(1, max_attempts + 1))
+    key, found = next(((key, found) for key in keys if (found := state(key, "")) != "dead"), ("", "dead"))
+    # Read again, and only now: a run that has ended may have ended the decision since it was read.
+    if found == "alive" or version.decision not in {d.decision for d in open_decisions(ledger.read(), spec.name)}:
+        return None
+    if found == "dead":
+        close(ledger, spec.name, version.decision, "failed", f"{max_attempts} release runs died")
+        return None
+    parameters = {"model": spec.name, "version": version.version, "decision": version.decision}
+    return NextRun(f"release/{spec.name}", parameters, key, (f"decision:{version.decision}",))
 
 
 def _ended(history: History, model: str, decision: str) -> str:

@@ -127,16 +127,17 @@ def restore_live_release(model: str) -> None:
     """
     here, serving = Installation.of(), target().status().get(model)
     history = here.ledger.read()  # after the target was asked: what goes live in between is then not taken for a stray
-    ended = {row.release for row in rows(history, ReleaseRow, model=model) if row.step != "started"}
-    hanging = [row for row in rows(history, ReleaseRow, model=model, step="started") if row.release not in ended]
+    hanging = _hanging(history, model)
     limit = datetime.now(UTC) - timedelta(seconds=here.settings.lease_seconds)
     if any(row.recorded_at and row.recorded_at > limit and _under_way(row.run) for row in hanging):
         return
-    for row in hanging:
-        here.ledger.append(row.model_copy(update={"step": "undone", "reason": "its run ended before the version was live"}))
+    undone = {"step": "undone", "reason": "its run ended before the version was live"}
+    # Looked at again: a run that has ended may have recorded its release after the ledger was read.
+    here.ledger.transact(lambda now: [row.model_copy(update=undone) for row in _hanging(now, model) if row in hanging])
+    history = here.ledger.read()
     wanted = live(history, model)
     if wanted is None:
-        if serving and ended | {row.release for row in hanging}:
+        if serving and rows(history, ReleaseRow, model=model):
             get_run_logger().warning("%s serves %s, the ledger says that nothing is live: removing it", model, serving.release or serving.tried)
             target().remove(model)
     elif serving is None or serving.release != wanted.release or _half_way(serving):
@@ -168,6 +169,12 @@ def _row(plan: Plan, step: str, reason: str = "", seconds: float | None = None) 
         actor=plan.actor,
         run=flow_run.id or "",
     )
+
+
+def _hanging(history: History, model: str) -> list[ReleaseRow]:
+    """Releases that have started and neither went live nor were undone."""
+    ended = {row.release for row in rows(history, ReleaseRow, model=model) if row.step != "started"}
+    return [row for row in rows(history, ReleaseRow, model=model, step="started") if row.release not in ended]
 
 
 def _half_way(serving: ServingStatus) -> bool:

@@ -144,6 +144,28 @@ def test_a_decision_waits_for_rows_the_champion_has_not_seen(ledger: Ledger, spe
     assert next_run(ledger, spec, waiting) is not None
 
 
+def test_a_release_run_that_ended_its_decision_while_it_was_asked_after_is_followed_by_none(ledger: Ledger, spec: ModelSpec, decision: DecisionRow) -> None:
+    next_run(ledger, spec, decision)
+    register(ledger, version(decision.decision))
+
+    def ended(key: str, _run: str) -> State:
+        close(ledger, "late", decision.decision, "promoted", "better")
+        return "dead" if key.endswith(":1") else "unknown"
+
+    assert pursue(ledger, spec, decision, now_utc(), lease_seconds=60, max_attempts=2, state=ended) is None
+
+
+def test_a_last_attempt_that_gave_a_version_while_it_was_asked_after_does_not_fail(ledger: Ledger, spec: ModelSpec, decision: DecisionRow) -> None:
+    next_run(ledger, spec, decision)
+
+    def registered(_key: str, _run: str) -> State:
+        register(ledger, version(decision.decision))
+        return "dead"
+
+    assert pursue(ledger, spec, decision, now_utc(), lease_seconds=60, max_attempts=1, state=registered) is None
+    assert rows(ledger.read(), ClosedRow) == []
+
+
 def test_an_attempt_that_raised_an_error_ends_its_decision(ledger: Ledger, spec: ModelSpec, decision: DecisionRow) -> None:
     next_run(ledger, spec, decision)
 

@@ -11,6 +11,7 @@ from bentos.runtime.release import Release
 from tasks.installation import Installation
 from tasks.ledger.questions import rows
 from tasks.ledger.rows import ReleaseRow
+from tasks.release import steps
 from tasks.release.local import LocalTarget
 from tasks.release.steps import restore_live_release, target
 from tasks.store import Ref
@@ -28,14 +29,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installati
         yield Installation.of()
 
 
-def released(here: Installation, number: int, *steps: str, serve: bool = True) -> Release:
+def released(here: Installation, number: int, *taken: str, serve: bool = True) -> Release:
     """A release as a run that died has left it: in the ledger these steps, on the target perhaps served."""
     release, store = hosting.stored(hosting.bento(float(number)), number)
     here.store.put(store.get(Ref.parse(release.bento)), ".tar")
     if serve:
         LocalTarget(here.settings).apply(release, here.store)
-        LocalTarget(here.settings).wait_ready(release, 30)
-    for step in steps:
+        LocalTarget(here.settings).wait_ready(release, 120)
+    for step in taken:
         row = ReleaseRow(model="toy", release=release.id, version=release.version, step=step, reason="", object=release.model_dump(mode="json"))
         here.ledger.append(row)
     return release
@@ -63,6 +64,22 @@ def test_a_first_release_that_was_never_recorded_is_served_no_more(here: Install
 
     assert LocalTarget(here.settings).status() == {}
     assert [row.step for row in rows(here.ledger.read(), ReleaseRow, release=orphan.id)] == ["started", "undone"]
+
+
+def test_a_release_that_goes_live_while_its_run_is_asked_after_is_not_undone(here: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    released(here, 1, "started", "live")
+    second = released(here, 2, "started")
+    [started] = rows(here.ledger.read(), ReleaseRow, release=second.id)
+
+    def has_ended(_run: str) -> bool:
+        here.ledger.append(started.model_copy(update={"step": "live"}))
+        return False
+
+    monkeypatch.setattr(steps, "_under_way", has_ended)
+    restore()
+
+    assert [row.step for row in rows(here.ledger.read(), ReleaseRow, release=second.id)] == ["started", "live"]
+    assert LocalTarget(here.settings).status()["toy"].release == second.id
 
 
 def test_what_is_live_and_answers_is_left_alone(here: Installation) -> None:
