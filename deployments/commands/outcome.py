@@ -53,3 +53,8 @@ def trained(history: History, runs: Sequence[str]) -> Outcome | None:
         return Outcome(False, f"nothing was trained: {decisions[-1].reason}")
     closed = rows(history, ClosedRow, decision=decisions[-1].decision)
     return Outcome(closed[0].outcome == "promoted", sentence(closed[0])) if closed else None
+
+
+def decided(history: History, runs: Sequence[str]) -> str:
+    """The decision of these runs."""
+    return next(row.decision for row in reversed(rows(history, DecisionRow)) if row.run in runs)

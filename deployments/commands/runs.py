@@ -101,7 +101,7 @@ def _run(found: Settings, deployment: str, parameters: dict[str, Any], wait: boo
         return
     if failed := _failed(run):
         _finish(failed)
-    _finish(done(ledger.read()[before:]))
+    _finish(done([entry for entry in ledger.read()[before:] if entry.row.run in ("", run)]))  # others' runs go on meanwhile
 
 
 def _start(found: Settings, deployment: str, parameters: dict[str, Any]) -> str:
@@ -132,15 +132,16 @@ def _ingest_first(found: Settings, spec: DatasetSpec) -> None:
 
 def _promoted(found: Settings, run: str) -> Outcome:
     """Follow a training from run to run until its decision has ended."""
-    from deployments.local.runs import successor
+    from deployments.local.runs import newest_run
 
     ledger, followed = Ledger.of(found), [run]
     while True:
         if failed := _failed(followed[-1]):
             return failed
-        if (ended := outcome.trained(ledger.read(), followed)) is not None:
+        history = ledger.read()
+        if (ended := outcome.trained(history, followed)) is not None:
             return ended
-        follower = successor(followed[-1])
+        follower = newest_run(outcome.decided(history, followed), besides=followed)
         if not follower:
             return Outcome(False, "its decision is still open, and no run follows; `ratchet status` says what it waits for")
         followed.append(follower)

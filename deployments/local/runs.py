@@ -1,7 +1,7 @@
 """Flow runs as the platform sees them: what is in flight, what claims to be although its process is gone, and the pool they run in."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from tasks.prefect_api import connection
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.filters import FlowRunFilter
     from prefect.client.schemas.objects import FlowRun, State
 
 PAGE = 200
@@ -132,12 +133,10 @@ def doing(run_id: str) -> str:
 
 def at_work(decision: str) -> str:
     """What the newest run for a decision is at; empty when none is due or in flight."""
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
     from prefect.client.schemas.sorting import FlowRunSort
 
     with connection() as client:
-        tagged = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"decision:{decision}"]))
-        found = client.read_flow_runs(flow_run_filter=tagged, sort=FlowRunSort.START_TIME_DESC)
+        found = client.read_flow_runs(flow_run_filter=_tagged(decision), sort=FlowRunSort.START_TIME_DESC)
         return next((_doing(client, run) for run in found if run.state and not run.state.is_final()), "")
 
 
@@ -150,12 +149,10 @@ def _doing(client: "SyncPrefectClient", run: "FlowRun") -> str:
     return f"{state}, at {tasks[0].name.rpartition('-')[0] or tasks[0].name}" if tasks and state == "Running" else str(state)
 
 
-def successor(run_id: str) -> str | None:
-    """Id of the run that this one handed over to, the newest when there are several; None when there is none."""
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
-
+def newest_run(decision: str, besides: Collection[str]) -> str | None:
+    """Id of the newest run for a decision, whoever started it: its training, a reconcile, a monitoring; None when there is none but `besides`."""
     with connection() as client:
-        found = client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"after:{run_id}"])))
+        found = [run for run in client.read_flow_runs(flow_run_filter=_tagged(decision)) if str(run.id) not in besides]
     return str(max(found, key=lambda run: str(run.created)).id) if found else None
 
 
@@ -178,6 +175,13 @@ def switch_schedules(name: str, active: bool) -> list[str]:
                     client.update_deployment_schedule(found.id, schedule.id, active=active)
                     switched.append(full)
     return switched
+
+
+def _tagged(decision: str) -> "FlowRunFilter":
+    """Runs for a decision, which each carry its name."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+
+    return FlowRunFilter(tags=FlowRunFilterTags(all_=[f"decision:{decision}"]))
 
 
 def _end_all(state: "Callable[[], State[None]]") -> int:

@@ -19,6 +19,7 @@ from prefect.settings import (
 from prefect.states import Completed, Failed, Running
 from prefect.utilities.callables import parameter_schema
 
+from deployments.local.runs import newest_run
 from tasks import artifact, handoff, prefect_api
 from tasks.errors import ApiBusyError, PlatformError, UnknownNameError
 
@@ -134,6 +135,16 @@ def test_a_run_that_took_the_work_on_itself_counts_by_its_id(client: SyncPrefect
     assert handoff.state_of("late-10:1", run) == "dead"
     client.delete_flow_run(UUID(run))
     assert handoff.state_of("late-10:1", run) == "dead", "it was there; under the key nothing ever was"
+
+
+def test_the_newest_run_for_a_decision_is_found_whoever_started_it(client: SyncPrefectClient) -> None:
+    training = handoff.start(NAME, {}, tags=["decision:late-11"])
+    handoff.start(NAME, {}, tags=["decision:late-12"])
+    assert newest_run("late-11", besides=[training]) is None
+
+    release = handoff.start(NAME, {}, tags=["decision:late-11", "after:a reconcile"])
+
+    assert newest_run("late-11", besides=[training]) == release
 
 
 def test_an_unknown_run_is_an_error(client: SyncPrefectClient) -> None:
