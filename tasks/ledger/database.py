@@ -1,5 +1,6 @@
 """The database of the ledger: one writer at a time, and patience with a server that is away."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from tasks.errors import LedgerError
 
 T = TypeVar("T")
+SQLITE_SECONDS = 60.0  # that a connection waits for the writer before it
 ADVISORY_LOCK = 7_247_438  # any number; it must only be the same for every writer of one ledger
 PAUSES = (0.2, 0.5, 1, 2, 4, 8, 8, 8)  # seconds between askings of a PostgreSQL that is away: a restart is over by then
 # A writer whose host vanished must not hold the lock until TCP gives up, two hours later: the server ends it after a minute.
@@ -80,12 +82,25 @@ def _may_return(err: DBAPIError) -> bool:
 def _engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
         return sa.create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True, connect_args=PATIENCE)
-    engine = sa.create_engine(url, connect_args={"timeout": 60})
+    engine = sa.create_engine(url, connect_args={"timeout": SQLITE_SECONDS})
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: object, _: object) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]  # sqlite3's own implicit BEGIN would be DEFERRED
-        connection.execute("PRAGMA journal_mode=WAL")  # type: ignore[attr-defined]
+        _write_ahead(connection)  # type: ignore[arg-type]
         connection.execute("PRAGMA synchronous=FULL")  # type: ignore[attr-defined]
 
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to WAL, which lasts. Of two who switch a new file at once SQLite refuses one at once, whatever its timeout."""
+    until = time.monotonic() + SQLITE_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as err:
+            if err.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(0.05)

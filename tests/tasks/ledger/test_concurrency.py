@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -79,6 +80,18 @@ def test_eight_processes_on_an_empty_database_lose_and_mix_up_nothing(database: 
         assert err == ""
         assert alerts(ledger, f"writer {number}") == told(out)
         assert [message for _, message in told(out)] == [str(each) for each in range(ROWS)]
+
+
+def test_a_new_database_that_another_one_is_writing_to_is_waited_for(tmp_path: Path) -> None:
+    """SQLite refuses the switch to WAL without waiting while somebody writes in the mode that a new file has."""
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    ends = threading.Timer(0.5, other.commit)
+    ends.start()
+
+    assert Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path).read() == []
+    ends.join()
+    other.close()
 
 
 def test_a_once_key_that_eight_processes_want_is_given_to_one(database: Database) -> None:
