@@ -53,12 +53,16 @@ class Platform:
         return str(self.asked("POST", f"{api}/deployments/{found['id']}/create_flow_run", wanted)["id"])
 
     def asked(self, method: str, url: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
-        """What the Prefect API says; a server whose database is locked answers 503 for a while and is asked again."""
+        """What the Prefect API says; a server whose database is locked answers 503 for a while, or nothing, and is asked again."""
         deadline = time.monotonic() + 90
         while True:
-            reply = httpx.request(method, url, json=content, timeout=90)
-            if reply.status_code < 500 or time.monotonic() > deadline:
-                return dict(reply.raise_for_status().json())
+            try:
+                reply = httpx.request(method, url, json=content, timeout=90)
+                if reply.status_code < 500 or time.monotonic() > deadline:
+                    return dict(reply.raise_for_status().json())
+            except httpx.TransportError:
+                if time.monotonic() > deadline:
+                    raise
             time.sleep(1)
 
     def finished(self, run: str, timeout: float = 900) -> str:
@@ -108,6 +112,12 @@ class Platform:
     def unfinished_runs(self) -> list[tuple[str, str]]:
         """Runs that claim to be under way, from Prefect's own database: it can be read while its server is down too."""
         return self._prefect("SELECT name, state_type FROM flow_run WHERE state_type IN ('RUNNING', 'PENDING', 'CANCELLING')")
+
+    def asked_for_runs(self) -> list[tuple[str, str]]:
+        """Runs that no schedule started and that have not ended."""
+        return self._prefect(
+            "SELECT name, state_type FROM flow_run WHERE auto_scheduled = 0 AND state_type NOT IN ('COMPLETED', 'FAILED', 'CANCELLED', 'CRASHED')"
+        )
 
     def state(self, run: str) -> str:
         """State of a run, from the same place."""

@@ -65,15 +65,16 @@ class Callers:
         self.seen[response.status, refused.get("code", "")] += 1
         return told
 
-    def until(self, status: int, more: int) -> None:
-        """Wait for so many more replies of a status."""
-        wanted = sum(count for (each, _), count in list(self.seen.items()) if each == status) + more
+    def replies(self, status: int) -> int:
+        """How many replies had a status so far."""
+        return sum(count for (each, _), count in list(self.seen.items()) if each == status)
+
+    def until(self, status: int, count: int) -> None:
+        """Wait until so many replies had a status."""
         until = time.monotonic() + 90
-        while time.monotonic() < until:
-            if sum(count for (each, _), count in list(self.seen.items()) if each == status) >= wanted:
-                return
+        while self.replies(status) < count:
+            assert time.monotonic() < until, self.seen
             self.done.wait(0.01)
-        raise AssertionError(self.seen)
 
 
 @contextmanager
@@ -116,13 +117,14 @@ def test_a_full_disk_is_a_503_until_there_is_room_again_and_every_answer_is_logg
 
     with endpoint_up(tmp_path, disk / "log") as up:
         with calling(up) as callers:
-            callers.until(503, more=200)
+            callers.until(503, 200)
             assert probes(up) == [200] * 4
             answered = len(callers.ids)
-            callers.until(503, more=200)
+            callers.until(503, callers.replies(503) + 200)
+            so_far = callers.replies(200)
             ballast.unlink()
-            callers.until(200, more=20)
-            callers.until(503, more=200)
+            callers.until(200, so_far + 3)  # the room is gone again after some 20, more or fewer, in some hundredths of a second
+            callers.until(503, callers.replies(503) + 200)
         metrics = up.client.get("/metrics").text
         assert up.process.poll() is None
 
@@ -161,11 +163,12 @@ def test_a_log_at_its_budget_is_a_503_until_segments_are_shipped(tmp_path: Path)
 
     with endpoint_up(tmp_path, tmp_path / "log", log_bytes="200_000") as up, calling(up) as callers:
         for _ in range(3):
-            callers.until(503, more=50)
+            callers.until(503, callers.replies(503) + 50)
             assert probes(up) == [200] * 4
+            so_far = callers.replies(200)
             for kind, ids in kept.items():
                 shipped(up, kind, ids)
-            callers.until(200, more=5)
+            callers.until(200, so_far + 3)
 
     for kind, ids in kept.items():
         lines_of(up.log / "toy" / kind, ids)

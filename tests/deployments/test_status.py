@@ -32,7 +32,7 @@ def served(tmp_path: Path) -> Iterator[Settings]:
     with only_one(settings.root), hosting.supervisor(settings):
         release, store = hosting.stored(hosting.bento(1.0))
         LocalTarget(settings).apply(release, store)
-        LocalTarget(settings).wait_ready(release, 30)
+        LocalTarget(settings).wait_ready(release, 120)
         httpx.post(f"http://127.0.0.1:{settings.endpoint_port}/predict", json={"rows": [{"x": 1}]}, timeout=60).raise_for_status()
         here = Installation.of(settings)
         row = version("toy-1").model_copy(update={"model": "toy", "version": release.version})

@@ -45,5 +45,5 @@ def test_stopped_it_leaves_no_process_and_no_run_under_way_and_started_again_the
 
 
 def settled(platform: Platform) -> bool:
-    """No run is under way, and none is owed: a training that an earlier test started may not have decided yet."""
-    return platform.unfinished_runs() == [] and not any(open_decisions(platform.history(), model) for model in platform.here.project.models())
+    """No run but the schedules' is under way, and none is owed: a training that an earlier test started may not have decided yet."""
+    return platform.asked_for_runs() == [] and not any(open_decisions(platform.history(), model) for model in platform.here.project.models())
