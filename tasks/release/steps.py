@@ -110,13 +110,17 @@ def roll_out(plan: Plan, problem: str) -> ReleaseRow:
         model=row.model, decision=plan.decision, run=row.run, actor=plan.actor, outcome="undone" if problem else "promoted", reason=problem or plan.reason
     )
 
+    recorded = [row]
+
     def record(history: History) -> list[ReleaseRow | ClosedRow]:
-        if rows(history, ReleaseRow, model=row.model, release=row.release, step=row.step, run=row.run):
-            return []  # an attempt whose reply was lost has recorded it
+        ended = [each for each in rows(history, ReleaseRow, model=row.model, release=row.release) if each.step != "started"]
+        if ended:  # by this run, whose reply was lost, or by reconcile, which gave the run up and puts right what answers
+            recorded[:] = ended
+            return []
         return [row, *([outcome] if any(d.decision == plan.decision for d in open_decisions(history, row.model)) else [])]
 
     _patiently(lambda: here.ledger.transact(record))
-    return row
+    return recorded[-1]
 
 
 @task(cache_policy=NO_CACHE)

@@ -82,6 +82,20 @@ def test_a_release_that_goes_live_while_its_run_is_asked_after_is_not_undone(her
     assert LocalTarget(here.settings).status()["toy"].release == second.id
 
 
+def test_a_run_that_reconcile_gave_up_and_that_goes_on_does_not_take_its_release_back(here: Installation) -> None:
+    first = released(here, 1, "started", "live")
+    second = released(here, 2, "started", "undone", serve=False)
+
+    @flow
+    def going_on() -> str:
+        return steps.roll_out(steps.Plan(second, first.version, "", "operator", "better"), "").step
+
+    assert going_on() == "undone"
+    assert [row.step for row in rows(here.ledger.read(), ReleaseRow, release=second.id)] == ["started", "undone"]
+    restore()
+    assert LocalTarget(here.settings).status()["toy"].release == first.id
+
+
 def test_what_is_live_and_answers_is_left_alone(here: Installation) -> None:
     released(here, 1, "started", "live")
     before = LocalTarget(here.settings).status()["toy"]
