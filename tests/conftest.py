@@ -48,6 +48,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     first = free_ports(10)
     # A run for every 15 s is more than two slow cores get done, and nothing limits how many wait.
     settings = {"HOME": home, "PROJECT": project, "UI_PORT": first, "REPORTS_PORT": first + 1, "ENDPOINT_PORT": first + 2, "RECONCILE_SECONDS": 20}
+    settings["READY_SECONDS"] = 180  # for a server that starts beside other tests
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "PREFECT_"))}
     env |= {f"RATCHET_{name}": str(value) for name, value in settings.items()}
     env |= {"PREFECT_API_URL": f"http://127.0.0.1:{first}/api", "PATH": f"{project / '.venv' / 'bin'}:{env['PATH']}"}

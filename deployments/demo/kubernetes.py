@@ -44,12 +44,12 @@ def main() -> int:
     here = Installation.of(settings)
     demo = Demo(here, console, lambda: address(here), REQUESTS)
     demo.play(STABLE)
-    body = orjson.dumps(sample(here, STABLE.batch))
+    body, never_ready = orjson.dumps(sample(here, STABLE.batch)), cluster.mute_image()
     with Load(address(here), body, key(here)) as load:
         demo.play(DRIFT)
         back = released(demo, "rollback", {"model": MODEL, "version": "previous"})
         newest = live_version(here, before=back)
-        mute = released(demo, "release", {"model": MODEL, "version": newest}, image=cluster.mute_image())
+        mute = released(demo, "release", {"model": MODEL, "version": newest}, image=never_ready)
         load.until_sent(CALLS)
     demo.sent, demo.failed = demo.sent + load.sent, demo.failed + load.failed
     found = [*claims(demo.spans, here.ledger.read(), demo.failed), *claimed(demo, back, mute)]
